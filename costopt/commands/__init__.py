@@ -1,0 +1,40 @@
+"""One verb a file: parse, call, print. Heavy imports stay inside the functions, so that `--help` is instant.
+
+Here is what several verbs share: the formats of a report, and how one is printed.
+"""
+
+import os
+import shutil
+import sys
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from costopt.records import Report
+
+NOT_MET = 3
+"""The exit code of a run that went well and found nothing within the budget."""
+
+PIPED_WIDTH = 100
+"""Columns of a table that is piped into a file or another program."""
+
+
+class Format(StrEnum):
+    """How a report is printed."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+    markdown = "markdown"
+
+
+def show_report(report: "Report", report_format: Format) -> None:
+    """Print a report on stdout, as wide as the terminal, without colour when piped or when NO_COLOR is set."""
+    from costopt import plugins
+    from costopt.records import Spec
+    from costopt.reports import Render
+
+    terminal = sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if terminal else PIPED_WIDTH
+    render = plugins.make("reports", Spec(report_format.value), Render)
+    sys.stdout.write(render(report, width, terminal and not os.environ.get("NO_COLOR")))

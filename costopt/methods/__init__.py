@@ -1,0 +1,88 @@
+"""Compression methods, one a file; a recipe lists them in the order in which they work.
+
+There are two kinds, and the export to ONNX lies between them:
+
+- a `TorchMethod` gets the model as modules (`nn.Conv2d`, `nn.Linear` ...), whatever kind of file was loaded, and gives
+  modules back; it may change what it was given;
+- an `OnnxMethod` gets the path of an ONNX file and writes another one.
+
+The fields of the frozen dataclass are the options in the budget file. `automatic` lists the option sets that
+`recipes: auto` tries. A method that would change nothing raises `NotApplicable` with the reason.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from costopt.records import Graph, Value
+from costopt.units import percent
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Arrays = dict[str, NDArray[np.generic]]
+
+
+class Calibration(Protocol):
+    """Unlabelled inputs by name, read in batches so that they need not fit into memory."""
+
+    @property
+    def samples(self) -> int:
+        """How many samples there are."""
+
+    def batches(self, size: int, limit: int | None = None) -> Iterator[Arrays]:
+        """Batches of at most `size` samples in order, `limit` samples in all."""
+
+
+class Method(ABC):
+    """What both kinds of method share: when `recipes: auto` tries them."""
+
+    automatic: ClassVar[tuple[Mapping[str, Value], ...]] = ({},)
+
+    def unsuitable(self, graph: Graph) -> str | None:  # noqa: ARG002 - most methods suit every graph
+        """Why this method can do nothing for such a graph, in words; None when it can."""
+        return None
+
+
+class OnnxMethod(Method):
+    """From one ONNX file to another."""
+
+    @abstractmethod
+    def __call__(self, source: Path, target: Path, calibration: Calibration) -> None:
+        """Read `source`, write `target`.
+
+        Raises NotApplicable when nothing would change, CandidateError when the model can't be treated.
+        """
+
+
+class TorchMethod(Method):
+    """From modules to modules."""
+
+    @abstractmethod
+    def __call__(self, module: "nn.Module", calibration: Calibration) -> "nn.Module":
+        """The compressed module; `module` may be changed in place.
+
+        Raises NotApplicable when nothing would change, CandidateError when the model can't be treated.
+        """
+
+
+SMALLEST_SHARE = 0.1
+"""A method that treats less than this share of the parameters can save at most a tenth of the file and of its reading."""
+
+
+def weights_elsewhere(graph: Graph, operators: Collection[str], lack: str) -> str | None:
+    """Why it is not worth it to treat `operators` alone: "97 % of the weights sit in Conv, which has no int4 kernel".
+
+    `lack` ends that sentence. None when `operators` hold at least `SMALLEST_SHARE` of the parameters.
+    """
+    if graph.parameters == 0:
+        return "the graph holds no weights"
+    held = graph.parameters_by_operator
+    if sum(held.get(operator, 0) for operator in operators) >= SMALLEST_SHARE * graph.parameters:
+        return None
+    most, count = max(((name, held[name]) for name in held if name not in operators), key=lambda pair: pair[1])
+    return f"{percent(count / graph.parameters)} of the weights sit in {most}, which {lack}"

@@ -1,0 +1,13 @@
+"""Price sources, one a file: what an hour of the machine costs."""
+
+from abc import ABC, abstractmethod
+
+from costopt.records import Quote
+
+
+class Prices(ABC):
+    """Somebody who knows what a machine costs. Its fields say which machine."""
+
+    @abstractmethod
+    def quote(self) -> Quote:
+        """The price, dated and with its source. Raises ConfigError for a machine that is not known, naming the nearest."""

@@ -1,0 +1,465 @@
+"""The nouns that flow through costopt: frozen, standard library only, the unit in the name.
+
+    Plan ─▶ Candidate* ─▶ [ load, compress, export, check, bench, score ] ─▶ Outcome* ─▶ Report
+                           one machine, one candidate at a time               pure, from stored facts
+
+Three kinds of record, in this order below:
+
+- *what was asked*: `Plan` and its parts, read from the budget file by `plan.py`;
+- *what was found*: `Outcome` (`Measured | Failed | Invalid | Skipped`) and the `Run` around it. These are raw facts:
+  samples, not percentiles; per-sample scores, not means. They are written once and never changed;
+- *what follows*: `Report` and its parts, computed by `choose.py` from the first two and thrown away afterwards.
+
+A candidate is a description (names and options), so it can be mailed to another machine, stored as JSON, and shown
+next week by a command that never imports torch.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Value = bool | int | float | str | None
+Objective = Literal["cost", "latency", "size", "energy"]
+Status = Literal["measured", "failed", "invalid", "skipped"]
+LimitName = Literal["accuracy_drop", "p95_ms", "usd_per_million", "size_mb", "memory_mb"]
+
+REPORT_SCHEMA = 1
+
+# ---------------------------------------------------------------------------------------- what was asked
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A plug-in by name, with its options: `int8_static`, `{per_channel: true}`. What YAML says and JSON stores."""
+
+    name: str
+    options: Mapping[str, Value] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        chosen = ", ".join(f"{key}={value}" for key, value in sorted(self.options.items()))
+        return f"{self.name}({chosen})" if chosen else self.name
+
+
+Recipe = tuple[Spec, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Every limit is optional; a candidate must meet all that are given."""
+
+    accuracy_drop: float | None = None
+    p95_ms: float | None = None
+    usd_per_million: float | None = None
+    size_mb: float | None = None
+    memory_mb: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """Mean arrival rate, and how far the busiest moment lies above it."""
+
+    requests_per_second: float
+    peak_to_mean: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """One model input. A dimension is a number, or a name when it varies: ("batch", 3, 224, 224)."""
+
+    name: str
+    shape: tuple[int | str, ...]
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Where the data lies: an absolute path, or `module:function`. Calibration falls back to evaluation's inputs."""
+
+    evaluation: str
+    calibration: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to try and what is allowed, as the budget file says it, with every default filled in.
+
+    `recipes` is None for `auto`; `providers` is None for "every provider found here"; `price` names a price source
+    (`prices/`) with its options, or None when the machine's price is not known.
+    """
+
+    data: Data
+    metric: Spec = Spec("top1")
+    budget: Budget = Budget()
+    confidence: float = 0.95
+    objective: Objective = "cost"
+    traffic: Traffic | None = None
+    price: Spec | None = None
+    providers: tuple[str, ...] | None = None
+    batch: tuple[int, ...] = (1,)
+    threads: tuple[int, ...] = ()
+    recipes: tuple[Recipe, ...] | None = None
+    time_limit_s: float = 600.0
+    seed: int = 0
+    inputs: tuple[InputSpec, ...] = ()
+    opset: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSource:
+    """The model file as the user named it, and what is needed to read it."""
+
+    path: str
+    arch: str | None = None
+    arch_args: Mapping[str, Value] = field(default_factory=dict)
+    trust_pickle: bool = False
+
+
+# ---------------------------------------------------------------------------------------- what was found
+
+
+def _short_hash(facts: object) -> str:
+    text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One thing to measure. An empty recipe is the original model: a candidate like any other."""
+
+    recipe: Recipe
+    provider: str
+    batch: int
+    threads: int
+
+    @property
+    def id(self) -> str:
+        """A short hash of the description: the same words have the same id on every machine."""
+        return _short_hash([self.recipe_id, self.provider, self.batch, self.threads])
+
+    @property
+    def recipe_id(self) -> str:
+        """A short hash of the recipe alone: the file that it makes serves every provider, batch and thread count."""
+        return _short_hash([[spec.name, dict(spec.options)] for spec in self.recipe])
+
+    @property
+    def label(self) -> str:
+        """The recipe in words: `original`, `int8_static`, `slim + int8_static(per_channel=False)`."""
+        return " + ".join(str(spec) for spec in self.recipe) or "original"
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """An ONNX file on disk. `size_bytes` and `sha256` cover its external data too; `path` is relative to the run."""
+
+    path: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """What an ONNX file holds, as far as methods ask before they start.
+
+    `parameters_by_operator` counts the elements of constant tensors by the type of the node that reads them first.
+    """
+
+    inputs: tuple[InputSpec, ...]
+    outputs: tuple[InputSpec, ...]
+    operators: Mapping[str, int]
+    parameters_by_operator: Mapping[str, int]
+    opset: int
+    size_bytes: int
+
+    @property
+    def parameters(self) -> int:
+        """Elements of all constant tensors."""
+        return sum(self.parameters_by_operator.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Where a timing was taken. Timings of two machines are never compared."""
+
+    cpu: str
+    cores: int
+    memory_bytes: int
+    system: str
+    features: tuple[str, ...] = ()
+
+    @property
+    def fingerprint(self) -> str:
+        """A short hash that changes when the hardware or the operating system does."""
+        return _short_hash([self.cpu, self.cores, self.memory_bytes, self.system, list(self.features)])
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """Calls of a candidate and of the baseline in one short stretch of time: seconds per call, raw, in order.
+
+    The two took turns inside the round, so that a machine that slows down slows both.
+    """
+
+    seconds: tuple[float, ...]
+    baseline_seconds: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Raw samples of one candidate beside those of the baseline. Every statistic is a function of these (`stats`).
+
+    One call serves `batch` inferences; a call of the baseline serves `baseline_batch`. The baseline's own timing
+    holds rounds of the baseline against itself.
+    """
+
+    rounds: tuple[Round, ...]
+    batch: int
+    baseline_batch: int
+    machine: str
+
+    @property
+    def seconds(self) -> tuple[float, ...]:
+        """All calls of the candidate, in order."""
+        return tuple(second for one in self.rounds for second in one.seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What a metric saw, sample by sample, so that two candidates can be compared in pairs.
+
+    `values` has one row a sample; what the columns mean is the metric's own affair (`metrics/`). `against` says
+    whether the samples were held against labels or against the original's outputs.
+    """
+
+    metric: Spec
+    against: Literal["target", "original"]
+    values: tuple[tuple[float, ...], ...]
+
+    @property
+    def samples(self) -> int:
+        """How many samples were scored."""
+        return len(self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A candidate that was built, timed and scored.
+
+    `placement` maps each provider's name to its share of the graph's nodes (they sum to 1);
+    `peak_memory_bytes` is the serving process's peak above what it held before the model was loaded.
+    """
+
+    candidate: Candidate
+    artifact: Artifact
+    timing: Timing
+    score: Score
+    placement: Mapping[str, float]
+    peak_memory_bytes: int
+    load_s: float
+    status: Literal["measured"] = "measured"
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A failure that was expected: a record, never a log line."""
+
+    candidate: Candidate
+    stage: str
+    reason: str
+    status: Literal["failed"] = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Invalid:
+    """Measured, but the number would lie; with the reason and the fix."""
+
+    candidate: Candidate
+    reason: str
+    fix: str
+    status: Literal["invalid"] = "invalid"
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Never measured: the method does not apply, or the time was up."""
+
+    candidate: Candidate
+    reason: str
+    status: Literal["skipped"] = "skipped"
+
+
+Outcome = Measured | Failed | Invalid | Skipped
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """How far the exported original is from the model that was loaded, over `samples` real inputs."""
+
+    max_abs_error: float
+    relative_error: float
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What all candidates of a run share: written once, before the first is measured.
+
+    `versions` and `inputs` (sha256 of model and data) are what a reader needs to repeat it.
+    """
+
+    id: str
+    model: str
+    format: str
+    baseline: str
+    metric: Spec
+    against: Literal["target", "original"]
+    machine: Machine
+    graph: Graph
+    parity: Parity | None
+    versions: Mapping[str, str]
+    inputs: Mapping[str, str]
+    seed: int
+    created: str
+    candidates: tuple[Candidate, ...]
+    notes: tuple[str, ...] = ()
+
+
+# ---------------------------------------------------------------------------------------- what follows
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A value and the interval that holds it at the plan's confidence."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What an hour of a machine costs, who says so and when."""
+
+    usd_per_hour: float
+    instance: str
+    source: str
+    as_of: str
+
+
+@dataclass(frozen=True, slots=True)
+class Percentile:
+    """A latency percentile: what was seen, and the value that it stays under at 99 % confidence.
+
+    `seen_ms` and `upper_ms` are None when there are fewer than `needs` samples (`stats.queries_needed`).
+    """
+
+    percentile: float
+    seen_ms: float | None
+    upper_ms: float | None
+    needs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Milliseconds per call."""
+
+    p50: Percentile
+    p95: Percentile
+    p99: Percentile
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """A metric's value, and how far it lies under the original's: positive is worse, whatever the metric's sense.
+
+    `certified` is True when the whole interval lies inside the limit, False when the whole interval lies outside,
+    None when it straddles it (then `samples_to_decide` says how many would do) or no limit was set.
+    """
+
+    metric: str
+    against: Literal["target", "original"]
+    value: float
+    drop: Interval
+    samples: int
+    certified: bool | None
+    samples_to_decide: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usd:
+    """USD per million inferences: on a machine that never idles, and at the user's traffic on whole instances.
+
+    `relative` is the saturated cost over the baseline's, known without any price.
+    """
+
+    relative: Interval
+    saturated: float | None = None
+    at_traffic: float | None = None
+    instances: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A limit that a candidate does not meet, the value it had and the bound, in the limit's own unit.
+
+    `undecided` is True when the measurements could not tell (too few samples); `words` is the sentence for people.
+    """
+
+    limit: LimitName
+    value: float | None
+    bound: float
+    undecided: bool
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One candidate, judged. Fields are None for what was not measured. `lost` says why it was not chosen."""
+
+    candidate: Candidate
+    status: Status
+    reason: str | None = None
+    stage: str | None = None
+    fix: str | None = None
+    latency: Latency | None = None
+    throughput_per_s: float | None = None
+    speedup: Interval | None = None
+    drop: Drop | None = None
+    size_bytes: int | None = None
+    peak_memory_bytes: int | None = None
+    load_s: float | None = None
+    usd: Usd | None = None
+    placement: Mapping[str, float] = field(default_factory=dict)
+    meets: bool | None = None
+    refusals: tuple[Refusal, ...] = ()
+    lost: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The answer. `headline` is one sentence in plain words; `notes` are what a reader must know to trust it.
+
+    `winner` is a candidate's id, or None when nothing meets the budget (then `nearest` names up to three).
+    `finished` is False when candidates are still to be measured.
+    """
+
+    run: Run
+    verdict: Literal["met", "not_met"]
+    winner: str | None
+    keep_original: bool
+    rows: tuple[Row, ...]
+    quote: Quote | None
+    confidence: float
+    headline: str
+    nearest: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    finished: bool = True
+
+    def row(self, candidate_id: str) -> Row:
+        """The row of one candidate. Raises KeyError when there is none."""
+        for row in self.rows:
+            if row.candidate.id == candidate_id:
+                return row
+        raise KeyError(candidate_id)
