@@ -30,6 +30,8 @@ class Metric(ABC):
     """How good outputs are."""
 
     needs_labels: ClassVar[bool] = True
+    of_the_original: ClassVar[bool] = False
+    """Whether it compares with the original's outputs even where there are labels."""
     higher_is_better: ClassVar[bool] = True
     interval: ClassVar[Literal["score", "mean", "bootstrap"]] = "mean"
 
