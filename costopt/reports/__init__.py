@@ -76,12 +76,12 @@ def verdict(row: Row, report: Report) -> Cell:
         return _pair("chosen", "", ": ")
     if row.status != "measured":
         return _pair(row.status, row.stage or "", ": ")
-    if row.meets:
-        return _pair("meets", "", ": ")
-    word = "undecided" if row.refusals and all(one.undecided for one in row.refusals) else "refused"
+    if not row.refusals:
+        return _pair("meets" if row.meets else "not judged", "", ": ")
+    word = "undecided" if all(one.undecided for one in row.refusals) else "refused"
     limits = [LIMIT_WORDS[one.limit] for one in row.refusals]
     more = f" +{len(limits) - 1}" if len(limits) > 1 else ""
-    return Cell(word, f"{limits[0]}{more}" if limits else "", f"{word}: {', '.join(limits)}" if limits else word)
+    return Cell(word, f"{limits[0]}{more}", f"{word}: {', '.join(limits)}")
 
 
 def who(candidate: Candidate, report: Report) -> str:
@@ -210,7 +210,9 @@ def _cost_head(priced: bool) -> Cell:
 
 
 def _why(row: Row) -> str:
-    said = row.lost or (f"{row.status}: {row.reason}" if row.reason else row.status)
+    said = row.lost or row.reason or row.status
+    if row.status in ("failed", "invalid") and not said.startswith(row.status):
+        said = f"{row.status}: {said}"
     return one_line(f"{said}; {row.fix}" if row.fix and row.fix not in said else said)
 
 
@@ -236,7 +238,7 @@ def _metric_note(report: Report) -> str:
 def _cost_note(report: Report) -> str:
     known = [row.usd for row in report.rows if row.usd is not None]
     if not any(one.saturated is not None for one in known):
-        return "relative cost is the original's at 1.00x; add `machine` to the budget file for US dollars"
+        return "relative cost: 1.00x is what the original costs"
     if any(one.at_traffic is not None for one in known):
         return "USD per million inferences at your traffic, on whole machines sized at the peak"
     return "USD per million inferences on a machine that never idles"

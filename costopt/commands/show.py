@@ -1,0 +1,22 @@
+"""`costopt show`: the report of a run again, in any format, finished or not."""
+
+import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from costopt.commands import Format, show_report
+
+
+def show(
+    run: Annotated[str, typer.Argument(help="The run's folder, or the start of its name.")],
+    report_format: Annotated[Format, typer.Option("--format", "-f", help="How the report is printed.")] = Format.table,
+    out: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs"),
+) -> None:
+    """Print the report of a finished or interrupted run, judged by the budget that it was run with."""
+    from costopt.choose import judge
+    from costopt.journal import Journal
+
+    journal = Journal.find(run, out)
+    show_report(judge(journal.run(), journal.outcomes(), journal.plan(), datetime.date.today()), report_format)

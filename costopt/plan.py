@@ -1,0 +1,146 @@
+"""The budget file: YAML in, `Plan` out, strict.
+
+`read` composes the YAML with its line numbers (`located`), lets the models of `budget_file` judge it, and answers each
+fault with its line, its path and what to do:
+
+    budget.yaml:12: budget.p95_ms: '5 parsec' is not a time: write 5 (milliseconds), '5ms' or '0.005s'
+"""
+
+import functools
+import os
+from pathlib import Path
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from costopt import located, plugins, units
+from costopt.budget_file import FUNCTION, BudgetFile, BudgetSection, DataSection, KeyFault, MachineSection, json_schema
+from costopt.errors import ConfigError, UsageError
+from costopt.located import KeyPath, Located
+from costopt.prices import Prices
+from costopt.records import Budget, Data, InputSpec, Plan, Recipe, Spec, Traffic, Value
+
+__all__ = ["BudgetFile", "json_schema", "read"]
+
+# A drop of 1 in these would be the whole scale: whoever writes 1 means one per cent.
+_AT_MOST_ONE = units.SHARES | {"cosine"}
+
+# Whoever has more faults than this mends these first: a screenful of errors is not read.
+_FAULTS_SHOWN = 2
+
+
+def read(path: Path, overrides: tuple[str, ...] = (), data_must_exist: bool = True) -> Plan:
+    """The plan that a budget file describes, with every default filled in.
+
+    `overrides` are assignments such as `budget.p95_ms=3`, from `--set`; each value is YAML, and `null` takes the key
+    out. `data_must_exist` is False where nothing is measured (a stored run is judged again).
+
+    Raises ConfigError: one line a fault, with its place, path and remedy; two at most, then how many more there are.
+    """
+    source = functools.reduce(Located.override, overrides, located.read(path))
+    file = _validated(source)
+    _refuse_contradictions(file, source)
+    limits, machine = file.budget or BudgetSection(), file.machine
+    return Plan(
+        data=_data(file.data, source, path.absolute().parent, data_must_exist),
+        metric=file.metric,
+        budget=Budget(**limits.model_dump()),
+        confidence=file.confidence,
+        objective=file.objective,
+        traffic=None if file.traffic is None else Traffic(**file.traffic.model_dump()),
+        price=None if machine is None else _price(machine, source),
+        providers=None if file.providers is None else tuple(file.providers),
+        batch=tuple(file.batch),
+        threads=tuple(file.threads or ()),
+        recipes=None if file.recipes is None else _as_recipes(file.recipes),
+        time_limit_s=file.time_limit,
+        seed=file.seed,
+        inputs=tuple(InputSpec(name, tuple(one.shape), one.dtype) for name, one in (file.inputs or {}).items()),
+        opset=file.opset,
+    )
+
+
+def _as_recipes(given: list[list[Spec]]) -> tuple[Recipe, ...]:
+    return tuple(tuple(recipe) for recipe in given)
+
+
+def _validated(source: Located) -> BudgetFile:
+    try:
+        return BudgetFile.model_validate(source.value)
+    except ValidationError as error:
+        faults = [_fault(source, detail) for detail in error.errors()]
+        more = len(faults) - _FAULTS_SHOWN
+        rest = [f"(and {more} more)"] if more > 0 else []
+        raise ConfigError("\n".join(faults[:_FAULTS_SHOWN] + rest)) from error
+
+
+def _fault(source: Located, detail: ErrorDetails) -> str:
+    cause = detail.get("ctx", {}).get("error")
+    path: KeyPath = (*detail["loc"], cause.key) if isinstance(cause, KeyFault) else detail["loc"]
+    return str(source.error(path, str(cause) if cause is not None else _in_words(detail)))
+
+
+def _in_words(detail: ErrorDetails) -> str:
+    """What pydantic found, in this program's words; its own where there are none."""
+    given, bounds = detail["input"], detail.get("ctx", {})
+    words = {
+        "missing": "is missing; `costopt init` writes an example",
+        "model_type": f"must be a section of `key: value` lines, not {given!r}",
+        "dict_type": f"must be a section of `key: value` lines, not {given!r}",
+        "list_type": f"must be a list: [{given}]",
+        "int_type": f"must be a whole number, not {given!r}",
+        "float_type": f"must be a number, not {given!r}",
+        "finite_number": f"must be a finite number, not {given!r}",
+        "string_type": f"must be a text, not {given!r}",
+        "string_too_short": "is empty: give a value, or remove the line",
+        "too_short": "the list is empty; name one or more, or remove the line",
+        "greater_than": f"must be more than {bounds.get('gt', 0):g}, not {given!r}",
+        "greater_than_equal": f"must be at least {bounds.get('ge', 0):g}, not {given!r}",
+        "less_than": f"must be less than {bounds.get('lt', 0):g}, not {given!r}",
+        "less_than_equal": f"must be at most {bounds.get('le', 0):g}, not {given!r}",
+        "literal_error": f"must be {bounds.get('expected')}, not {given!r}",
+    }
+    return words.get(detail["type"], detail["msg"])
+
+
+def _refuse_contradictions(file: BudgetFile, source: Located) -> None:
+    """What each value allows and the others do not. Raises ConfigError."""
+    limits, metric = file.budget or BudgetSection(), file.metric.name
+    if limits.accuracy_drop is not None and metric in _AT_MOST_ONE and limits.accuracy_drop >= 1:
+        words = f"{limits.accuracy_drop:g} would allow any drop of {metric}; one point is 0.01 or 1%"
+        raise source.error(("budget", "accuracy_drop"), words)
+    if metric not in _AT_MOST_ONE | {"own"} and source.written(("budget", "accuracy_drop")).endswith("%"):
+        words = f"{metric} is not a share, so % has no meaning; write the drop in its own unit, such as 0.05"
+        raise source.error(("budget", "accuracy_drop"), words)
+    if limits.usd_per_million is not None and file.machine is None:
+        words = "needs the machine's price; add `machine: {instance: aws/c7i.large}` or `machine: {usd_per_hour: 0.09}`"
+        raise source.error(("budget", "usd_per_million"), words)
+
+
+def _data(data: DataSection, source: Located, folder: Path, must_exist: bool) -> Data:
+    def resolved(key: str, given: str) -> str:
+        path = folder / os.path.expanduser(given)
+        if os.path.exists(path):  # not Path.exists, which raises for a name that is too long
+            return str(path)
+        if FUNCTION.fullmatch(given):
+            return given
+        if must_exist:
+            raise source.error(("data", key), f"no such file: {path} (paths are relative to the budget file)")
+        return str(path)
+
+    calibration = None if data.calibration is None else resolved("calibration", data.calibration)
+    return Data(resolved("evaluation", data.evaluation), calibration)
+
+
+def _price(machine: MachineSection, source: Located) -> Spec:
+    """The price source. Asked for its quote at once, so that an unknown instance is found before work starts."""
+    if machine.usd_per_hour is None:
+        key, spec = "instance", Spec("table", {"instance": machine.instance})
+    else:
+        own_price: dict[str, Value] = {"usd_per_hour": machine.usd_per_hour, "instance": machine.instance or ""}
+        key, spec = "usd_per_hour", Spec("fixed", own_price)
+    try:
+        plugins.make("prices", spec, Prices).quote()
+    except UsageError as error:
+        raise source.error(("machine", key), str(error).removeprefix(f"machine.{key}: ")) from error
+    return spec

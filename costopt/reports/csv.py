@@ -1,0 +1,87 @@
+"""CSV: one row a candidate, raw figures with the unit in the column's name."""
+
+import csv
+import io
+from dataclasses import dataclass
+
+from costopt.records import Drop, Interval, Latency, Report, Row, Usd
+from costopt.reports import Render, verdict
+
+Fields = dict[str, str | int | float | bool | None]
+
+COLUMNS = (
+    "id", "recipe", "provider", "batch", "threads", "status", "verdict",
+    "p50_ms", "p95_ms", "p99_ms", "latency_samples", "throughput_per_s", "speedup", "speedup_low", "speedup_high",
+    "metric", "metric_value", "drop", "drop_low", "drop_high", "certified", "metric_samples",
+    "size_bytes", "peak_memory_bytes", "load_s",
+    "relative_cost", "relative_cost_low", "relative_cost_high",
+    "usd_per_million_saturated", "usd_per_million_at_traffic",
+    "meets", "lost",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Csv(Render):
+    """For spreadsheets and data frames. What is not known is an empty field."""
+
+    def __call__(self, report: Report, width: int = 100, colour: bool = False) -> str:  # noqa: ARG002 - plain text
+        """A head and one line a candidate, skipped ones included."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(_fields(row, report) for row in report.rows)
+        return text.getvalue()
+
+
+def _fields(row: Row, report: Report) -> Fields:
+    candidate = row.candidate
+    return {
+        "id": candidate.id,
+        "recipe": candidate.label,
+        "provider": candidate.provider,
+        "batch": candidate.batch,
+        "threads": candidate.threads,
+        "status": row.status,
+        "verdict": verdict(row, report).line,
+        "throughput_per_s": row.throughput_per_s,
+        "size_bytes": row.size_bytes,
+        "peak_memory_bytes": row.peak_memory_bytes,
+        "load_s": row.load_s,
+        "meets": row.meets,
+        "lost": row.lost or row.reason,
+        **({} if row.latency is None else _latency(row.latency)),
+        **({} if row.speedup is None else _interval("speedup", row.speedup)),
+        **({} if row.drop is None else _metric(row.drop)),
+        **({} if row.usd is None else _cost(row.usd)),
+    }
+
+
+def _latency(latency: Latency) -> Fields:
+    return {
+        "p50_ms": latency.p50.seen_ms,
+        "p95_ms": latency.p95.seen_ms,
+        "p99_ms": latency.p99.seen_ms,
+        "latency_samples": latency.samples,
+    }
+
+
+def _metric(drop: Drop) -> Fields:
+    return {
+        "metric": drop.metric,
+        "metric_value": drop.value,
+        **_interval("drop", drop.drop),
+        "certified": drop.certified,
+        "metric_samples": drop.samples,
+    }
+
+
+def _cost(usd: Usd) -> Fields:
+    return {
+        **_interval("relative_cost", usd.relative),
+        "usd_per_million_saturated": usd.saturated,
+        "usd_per_million_at_traffic": usd.at_traffic,
+    }
+
+
+def _interval(name: str, interval: Interval) -> Fields:
+    return {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}

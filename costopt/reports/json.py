@@ -1,0 +1,155 @@
+"""JSON: the whole report, for other programs. Fields may be added, never renamed; `schema` counts versions.
+
+It is strict JSON: what is not known, and what is not finite (the upper end of a speed-up's interval after a single
+round), is null.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from costopt.records import REPORT_SCHEMA, Drop, Interval, Latency, Percentile, Quote, Recipe, Report, Row, Run, Usd
+from costopt.reports import Render
+
+Json_ = dict[str, object]
+
+
+@dataclass(frozen=True)
+class Json(Render):
+    """One object, indented, keys in a fixed order."""
+
+    def __call__(self, report: Report, width: int = 100, colour: bool = False) -> str:  # noqa: ARG002 - plain text
+        """The report as one JSON object."""
+        return json.dumps(_finite(_report(report)), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def _report(report: Report) -> Json_:
+    return {
+        "schema": REPORT_SCHEMA,
+        "verdict": report.verdict,
+        "keep_original": report.keep_original,
+        "winner": report.winner,
+        "baseline": report.run.baseline,
+        "run": report.run.id,
+        "headline": report.headline,
+        "finished": report.finished,
+        "confidence": report.confidence,
+        "nearest": report.nearest,
+        "notes": report.notes,
+        "candidates": [_candidate(row) for row in report.rows],
+        "price": _price(report.quote),
+        **_origin(report.run),
+    }
+
+
+def _candidate(row: Row) -> Json_:
+    candidate = row.candidate
+    return {
+        "id": candidate.id,
+        "label": candidate.label,
+        "recipe": _recipe(candidate.recipe),
+        "provider": candidate.provider,
+        "batch": candidate.batch,
+        "threads": candidate.threads,
+        "status": row.status,
+        "reason": row.reason,
+        "stage": row.stage,
+        "fix": row.fix,
+        "latency_ms": _latency(row.latency),
+        "throughput_per_s": row.throughput_per_s,
+        "speedup": None if row.speedup is None else _interval("ratio", row.speedup),
+        "metric": _metric(row.drop),
+        "size_bytes": row.size_bytes,
+        "peak_memory_bytes": row.peak_memory_bytes,
+        "load_s": row.load_s,
+        "usd_per_million": _usd(row.usd),
+        "joules_per_inference": {"value": None, "label": "not measured"},
+        "placement": dict(row.placement),
+        "meets": row.meets,
+        "refusals": [asdict(refusal) for refusal in row.refusals],
+        "lost": row.lost,
+    }
+
+
+def _recipe(recipe: Recipe) -> list[Json_]:
+    return [{"name": spec.name, "options": dict(spec.options)} for spec in recipe]
+
+
+def _latency(latency: Latency | None) -> Json_ | None:
+    """`p95` is what was seen, `p95_upper` what it stays under at 99 % confidence; null below `needs` samples."""
+    if latency is None:
+        return None
+    by_name: dict[str, Percentile] = {"p50": latency.p50, "p95": latency.p95, "p99": latency.p99}
+    return {
+        **{name: one.seen_ms for name, one in by_name.items()},
+        **{f"{name}_upper": one.upper_ms for name, one in by_name.items()},
+        "samples": latency.samples,
+        "needs": {name: one.needs for name, one in by_name.items()},
+    }
+
+
+def _interval(name: str, interval: Interval) -> Json_:
+    return {name: interval.value, "low": interval.low, "high": interval.high}
+
+
+def _metric(drop: Drop | None) -> Json_ | None:
+    if drop is None:
+        return None
+    return {
+        "name": drop.metric,
+        "against": drop.against,
+        "value": drop.value,
+        **_interval("drop", drop.drop),
+        "samples": drop.samples,
+        "certified": drop.certified,
+        "samples_to_decide": drop.samples_to_decide,
+    }
+
+
+def _usd(usd: Usd | None) -> Json_ | None:
+    if usd is None:
+        return None
+    return {
+        "saturated": usd.saturated,
+        "at_traffic": usd.at_traffic,
+        "instances": usd.instances,
+        "relative": _interval("ratio", usd.relative),
+    }
+
+
+def _price(quote: Quote | None) -> Json_ | None:
+    return None if quote is None else asdict(quote)
+
+
+def _origin(run: Run) -> Json_:
+    """What was measured, where and with what: enough to repeat it."""
+    machine = run.machine
+    return {
+        "machine": {
+            "cpu": machine.cpu,
+            "cores": machine.cores,
+            "memory_bytes": machine.memory_bytes,
+            "system": machine.system,
+            "features": machine.features,
+            "fingerprint": machine.fingerprint,
+        },
+        "versions": dict(run.versions),
+        "inputs": dict(run.inputs),
+        "model": {"path": run.model, "format": run.format, "size_bytes": run.graph.size_bytes},
+        "metric": {"name": run.metric.name, "options": dict(run.metric.options), "against": run.against},
+        "parity": None if run.parity is None else asdict(run.parity),
+        "seed": run.seed,
+        "created": run.created,
+    }
+
+
+def _finite(value: object) -> object:
+    """The same with null for every number that JSON has no word for."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return value
