@@ -1,0 +1,157 @@
+"""The run's folder: what was found is written as it arrives, and nothing that was written is lost.
+
+    runs/<id>/run.json          what all candidates share                       replaced whole, atomically
+              plan.json         the budget that the run was last asked with     replaced whole, atomically
+              outcomes.jsonl    one outcome a line, appended and synced to disk as it arrives
+              artifacts/        one ONNX file a recipe
+              lock              held while a run writes; a second run is told
+
+kill -9 can only tear the last line of `outcomes.jsonl`. Reading stops before a torn line, and the next run cuts it off
+before it appends; so at most the candidate in flight is lost, and starting again *is* resuming.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import filelock
+from pydantic import TypeAdapter, ValidationError
+
+from costopt.disk import faults, write_atomically
+from costopt.errors import UsageError
+from costopt.records import Outcome, Plan, Run
+
+T = TypeVar("T")
+
+
+_ADAPTERS: dict[Any, TypeAdapter[Any]] = {}
+
+
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    """Built on first use: an adapter takes milliseconds to build, and most commands need one or two."""
+    if kind not in _ADAPTERS:
+        _ADAPTERS[kind] = TypeAdapter(kind)
+    return _ADAPTERS[kind]
+
+
+def to_json(record: object) -> str:
+    """A record as one line of JSON."""
+    return _adapter(type(record)).dump_json(record).decode()
+
+
+def from_json(kind: type[T], text: str | bytes) -> T:
+    """The record that `to_json` wrote. Raises pydantic.ValidationError."""
+    record: T = _adapter(kind).validate_json(text)
+    return record
+
+
+class Journal:
+    """One run's folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def artifacts(self) -> Path:
+        """Where the ONNX files lie."""
+        return self.folder / "artifacts"
+
+    @property
+    def _lines(self) -> Path:
+        return self.folder / "outcomes.jsonl"
+
+    @classmethod
+    def find(cls, name: str, root: Path = Path("runs")) -> "Journal":
+        """The run that a user names: its folder, its id, or the start of its id under `root`.
+
+        Raises UsageError when there is none, or more than one.
+        """
+        direct = [path for path in (Path(name), root / name) if (path / "run.json").is_file()]
+        found = direct[:1] or sorted(path.parent for path in root.glob(f"{name}*/run.json"))
+        if len(found) == 1:
+            return cls(found[0])
+        runs = ", ".join(sorted(path.parent.name for path in root.glob("*/run.json")))
+        known = f"{root}/ holds: {runs}" if runs else f"{root}/ holds no run"
+        problem = "names more than one run" if found else "is no run"
+        raise UsageError(f"'{name}' {problem}; {known}. Give the folder of a run, or the start of its name.")
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the run's folder; make it if it is not there.
+
+        Raises UsageError when the folder can't be written, or another run holds it.
+        """
+        try:
+            self.artifacts.mkdir(parents=True, exist_ok=True)
+            lock = filelock.FileLock(self.folder / "lock", timeout=0)
+            lock.acquire()
+        except filelock.Timeout:
+            raise UsageError(
+                f"another run is writing into {self.folder}; wait for it, or give another folder with --out"
+            ) from None
+        except OSError as fault:
+            raise UsageError(
+                f"can't write into {self.folder} ({fault.strerror}); give another folder with --out"
+            ) from fault
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def write_run(self, run: Run) -> None:
+        """Record what all candidates share."""
+        write_atomically(self.folder / "run.json", to_json(run))
+
+    def write_plan(self, plan: Plan) -> None:
+        """Record the budget that the run is judged by unless another is given."""
+        write_atomically(self.folder / "plan.json", to_json(plan))
+
+    def run(self) -> Run:
+        """What all candidates share. Raises UsageError when it can't be read."""
+        return self._read(Run, "run.json")
+
+    def plan(self) -> Plan:
+        """The budget that the run was last asked with. Raises UsageError when it can't be read."""
+        return self._read(Plan, "plan.json")
+
+    def _read(self, kind: type[T], name: str) -> T:
+        path = self.folder / name
+        try:
+            return from_json(kind, path.read_bytes())
+        except OSError as fault:
+            raise UsageError(f"can't read {path}: {fault.strerror}") from fault
+        except ValidationError as problem:
+            where = ".".join(str(part) for part in problem.errors()[0]["loc"])
+            raise UsageError(
+                f"{path} is damaged or of another version of costopt (at '{where}'); run `costopt compress` again"
+            ) from problem
+
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """What was found so far, one a candidate, the latest of each; a torn last line is left out."""
+        latest: dict[str, Outcome] = {}
+        for line in self._whole_lines():
+            outcome: Outcome = _adapter(Outcome).validate_json(line)
+            latest[outcome.candidate.id] = outcome
+        return tuple(latest.values())
+
+    def _whole_lines(self) -> list[bytes]:
+        if not self._lines.is_file():
+            return []
+        return [line for line in self._lines.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+
+    def append(self, outcome: Outcome) -> None:
+        """Add one outcome; it is on the disk when this returns."""
+        line = _adapter(Outcome).dump_json(outcome) + b"\n"
+        with faults(self._lines), self._lines.open("ab") as file:
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def mend(self) -> None:
+        """Cut off a line that was torn by a crash, so that the next one starts fresh."""
+        if self._lines.is_file():
+            whole = sum(len(line) for line in self._whole_lines())
+            with faults(self._lines):
+                os.truncate(self._lines, whole)

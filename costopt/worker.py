@@ -1,0 +1,200 @@
+"""The child process that may crash alone.
+
+Everything that touches a model (loading, exporting, compressing, running) happens in a child: third-party code that
+crashes, hangs or eats all memory then ends one candidate, not the run. Parent and child speak JSON, one line each way:
+
+    parent                                   child: python -m costopt.worker
+      {"task": "module:function", ...}  ──▶    calls the function with the request, a dict
+      {"answer": {...}}                 ◀──    what it returned, or
+      {"error": {"stage", "reason"}}    ◀──    the CandidateError that it raised
+
+Functions of one child share its memory, so a session opened by one request is there for the next. What third-party
+libraries print goes to the child's log, never into the conversation.
+"""
+
+import ctypes
+import importlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import psutil
+
+from costopt.errors import CandidateError, CostoptError, DataError, ModelFileError, NotApplicable, UsageError
+
+Request = dict[str, Any]
+Answer = dict[str, Any]
+
+_ERRORS: dict[str, type[CostoptError]] = {
+    kind.__name__: kind for kind in (CostoptError, UsageError, ModelFileError, DataError)
+}
+
+
+class Child:
+    """A worker process, seen from the parent. Use it in a `with` block: it is gone when the block ends.
+
+    `stage` names what it is for in the reason of a failure; `log` is where its output goes.
+    """
+
+    def __init__(self, stage: str, log: Path) -> None:
+        self.stage = stage
+        self.log = log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "costopt.worker", str(os.getpid())],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=output,
+                # Ctrl-C goes to the whole foreground group: the parent alone decides what it means.
+                start_new_session=True,
+            )
+        self._paused = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the process at once."""
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe:
+                with suppress(BrokenPipeError):  # a request that was never read
+                    pipe.close()
+
+    def pause(self) -> None:
+        """Freeze the process, so that its idle thread pool can't spin beside somebody who is being measured."""
+        if not self._paused and self._process.poll() is None:
+            psutil.Process(self._process.pid).suspend()
+            self._paused = True
+
+    def resume(self) -> None:
+        """Let a frozen process go on."""
+        if self._paused and self._process.poll() is None:
+            psutil.Process(self._process.pid).resume()
+        self._paused = False
+
+    def ask(self, task: Callable[[Request], Answer], request: Request, limit_s: float) -> Answer:
+        """Have the child call `task` (a module's function) with `request`.
+
+        Raises CandidateError when the child crashes, hangs for more than `limit_s` seconds, or says that the model
+        does not suit; other errors of costopt's own pass through as they are.
+        """
+        self.resume()
+        line = json.dumps({"task": f"{task.__module__}:{task.__qualname__}", "request": request})
+        reply = self._converse(line.encode() + b"\n", limit_s)
+        if "error" in reply:
+            raise _revive(reply["error"])
+        answer: Answer = reply["answer"]
+        return answer
+
+    def _converse(self, line: bytes, limit_s: float) -> dict[str, Any]:
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        try:
+            stdin.write(line)
+            stdin.flush()
+        except BrokenPipeError:
+            raise CandidateError(self.stage, self._obituary()) from None
+        text = _read_line(stdout.fileno(), limit_s)
+        if text is None:
+            self._process.kill()
+            raise CandidateError(self.stage, f"no answer within {limit_s:.0f} s; it was ended")
+        if not text.endswith(b"\n"):
+            raise CandidateError(self.stage, self._obituary())
+        reply: dict[str, Any] = json.loads(text)
+        return reply
+
+    def _obituary(self) -> str:
+        """How the process ended, with the last line that it wrote."""
+        code = self._process.wait()
+        last = _last_line(self.log)
+        if code == -signal.SIGKILL:
+            return "the process was killed (signal 9), most likely because the machine ran out of memory"
+        if code < 0:
+            return f"the process crashed with {signal.Signals(-code).name}; last words: {last}"
+        return f"{last} (exit code {code}; the whole log: {self.log})"
+
+
+def _read_line(descriptor: int, limit_s: float) -> bytes | None:
+    """One line from a pipe; None when the time is up; without its newline when the writer died."""
+    deadline = time.monotonic() + limit_s
+    text = b""
+    while not text.endswith(b"\n"):
+        ready, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
+        if not ready:
+            return None
+        part = os.read(descriptor, 1 << 20)
+        if not part:
+            return text
+        text += part
+    return text
+
+
+def _last_line(log: Path) -> str:
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return lines[-1][:300] if lines else "it said nothing"
+
+
+def _revive(error: dict[str, str]) -> CostoptError:
+    """The error that the child raised."""
+    if error["kind"] == "NotApplicable":
+        return NotApplicable(error["reason"])
+    if error["kind"] == "CandidateError":
+        return CandidateError(error["stage"], error["reason"])
+    return _ERRORS.get(error["kind"], CostoptError)(error["reason"])
+
+
+# ---------------------------------------------------------------------------------------- the child's side
+
+
+def _die_with(parent: int) -> None:
+    """Ask Linux to kill this process when its parent ends, however it ends: no orphan may go on measuring."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1  # linux/prctl.h
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+        if os.getppid() != parent:  # it ended before we asked
+            os._exit(1)
+
+
+def _answer(line: str) -> dict[str, Any]:
+    message = json.loads(line)
+    module, _, function = message["task"].partition(":")
+    task: Callable[[Request], Answer] = vars(importlib.import_module(module))[function]
+    try:
+        return {"answer": task(message["request"])}
+    except CandidateError as problem:
+        return {"error": {"kind": type(problem).__name__, "stage": problem.stage, "reason": problem.reason}}
+    except CostoptError as problem:
+        return {"error": {"kind": type(problem).__name__, "stage": "", "reason": str(problem)}}
+
+
+def main() -> None:
+    """Answer requests until the parent closes the pipe."""
+    _die_with(int(sys.argv[1]))
+    # Libraries print to standard output; the conversation moves to a descriptor of its own.
+    conversation = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    for line in sys.stdin:
+        conversation.write(json.dumps(_answer(line)) + "\n")
+        conversation.flush()
+
+
+if __name__ == "__main__":
+    main()
