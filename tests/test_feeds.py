@@ -572,7 +572,8 @@ def files_no_larger_than(size_bytes: int) -> Iterator[None]:
 def test_a_full_disk_is_said_in_one_line(save: Callable[[Path], None], tmp_path: Path) -> None:
     path = tmp_path / "data"
     save(path)
-    with files_no_larger_than(150), pytest.raises(CostoptError, match="(?i)could not write .*free some space") as caught:
+    said = r"(?i)could not write .*free some space"
+    with files_no_larger_than(150), pytest.raises(CostoptError, match=said) as caught:
         arrays_of(path)
     assert not isinstance(caught.value, DataError)
 

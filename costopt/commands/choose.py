@@ -39,8 +39,7 @@ def choose(
         candidates=tuple(
             one
             for one in facts.candidates
-            if (one.batch in asked.batch
-            and (asked.providers is None or one.provider in asked.providers))
+            if (one.batch in asked.batch and (asked.providers is None or one.provider in asked.providers))
             or one.id == facts.baseline
         ),
     )

@@ -10,4 +10,4 @@ class Prices(ABC):
 
     @abstractmethod
     def quote(self) -> Quote:
-        """The price, dated and with its source. Raises ConfigError for a machine that is not known, naming the nearest."""
+        """The price, dated and with its source. Raises ConfigError for an unknown machine, naming the nearest."""

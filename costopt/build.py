@@ -1,0 +1,306 @@
+"""From the user's files to ONNX files: the child's side of loading, exporting and compressing.
+
+`prepare` is done once a run: read the model and the data, export the original, and hold the export against it.
+`build` is done once a recipe: torch-side methods work on the model as modules, then comes the export, then ONNX-side
+methods work on files. Both run in a `worker.Child`; torch is imported there and only there.
+
+    prepare ─▶ artifacts/<id of the empty recipe>/model.onnx, data/, and a `Prepared`
+    build   ─▶ artifacts/<id of the recipe>/model.onnx
+"""
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from costopt import plugins
+from costopt.arrays import ArrayFile
+from costopt.errors import CandidateError, ModelFileError, NotApplicable
+from costopt.graph import artifact, check, copy, describe
+from costopt.journal import from_json, to_json
+from costopt.matching import target_apart
+from costopt.methods import Method, OnnxMethod, TorchMethod
+from costopt.metrics import Metric
+from costopt.records import Artifact, Candidate, Graph, InputSpec, ModelSource, Parity, Plan, Recipe, Spec
+from costopt.samples import Samples, match, open_source
+from costopt.worker import Answer, Request
+
+if TYPE_CHECKING:
+    from costopt.formats import Loaded
+
+Arrays = Mapping[str, NDArray[np.generic]]
+
+MODEL = "model.onnx"
+"""Each recipe's file has a folder of its own, so that external data can lie beside it under its own name."""
+
+PARITY_SAMPLES = 64
+"""Real inputs on which the export is held against the original; the metric is held against it on all of them later."""
+
+PARITY_BATCH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What every candidate starts from. `reference` holds the original's outputs where there are no labels."""
+
+    format: str
+    graph: Graph
+    parity: Parity | None
+    metric: Spec
+    against: Literal["target", "original"]
+    original: Artifact
+    evaluation: Samples
+    calibration: Samples
+    reference: Samples | None
+
+
+def folder_of(recipe: Recipe, run: Path) -> Path:
+    """Where the file of a recipe lies."""
+    return run / "artifacts" / Candidate(recipe, "", 0, 0).recipe_id
+
+
+def artifact_of(recipe: Recipe, run: Path) -> Artifact | None:
+    """The file that a recipe has made already."""
+    record = folder_of(recipe, run) / "artifact.json"
+    return from_json(Artifact, record.read_bytes()) if record.is_file() else None
+
+
+# ---------------------------------------------------------------------------------------- once a run
+
+
+def prepare(request: Request) -> Answer:
+    """Read model and data, export the original, compare. Request: source, plan (JSON texts), run (folder).
+
+    Answers prepared: a `Prepared` as JSON text. Raises UsageError for what the user must mend, and
+    CandidateError(stage "export") when the export does not compute what the original does.
+    """
+    source, plan = from_json(ModelSource, request["source"]), from_json(Plan, request["plan"])
+    run = Path(request["run"])
+    from costopt import load
+
+    name, loaded = load.load(source)
+    arrays = open_source(plan.data.evaluation, run / "data" / "evaluation")
+    with _published((), run) as scratch:
+        file = scratch / MODEL
+        _export(loaded, arrays, plan, file)
+        check(file)
+        graph = describe(file)
+        evaluation = match(arrays, graph.inputs, "evaluation")
+        apart = _parity(loaded, file, evaluation, graph)
+    original = artifact_of((), run)
+    assert original is not None
+    metric, against = effective_metric(plan.metric, evaluation, graph)
+    prepared = Prepared(
+        format=name,
+        graph=graph,
+        parity=apart,
+        metric=metric,
+        against=against,
+        original=original,
+        evaluation=evaluation,
+        calibration=_calibration(plan, graph, evaluation, run),
+        reference=_reference(loaded, evaluation, graph, run) if against == "original" else None,
+    )
+    return {"prepared": to_json(prepared)}
+
+
+def _export(loaded: "Loaded", arrays: tuple[ArrayFile, ...], plan: Plan, target: Path) -> None:
+    """The original as ONNX. Modules carry no shapes of their own: the data and the budget file tell them."""
+    from costopt.formats import Modules, OnnxFile
+
+    if isinstance(loaded, OnnxFile):  # nothing to export, and no need to load torch
+        copy(loaded.path, target)
+        return
+    from costopt import export
+
+    if not isinstance(loaded, Modules):
+        export.export_original(loaded, (), {}, target, plan.opset)
+        return
+    inputs = inputs_of(loaded.input_names, arrays, plan.inputs)
+    samples = match(arrays, inputs, "evaluation")
+    export.export_original(loaded, inputs, next(samples.batches(2)), target, plan.opset)
+
+
+def _parity(loaded: "Loaded", file: Path, evaluation: Samples, graph: Graph) -> Parity | None:
+    """How far the export is from the model. A file that was ONNX already was not exported: it is the model."""
+    from costopt.formats import OnnxFile
+
+    if isinstance(loaded, OnnxFile):
+        return None
+    from costopt.parity import parity
+
+    return parity(loaded, file, evaluation.batches(_batch(graph, PARITY_BATCH), PARITY_SAMPLES))
+
+
+def inputs_of(
+    names: tuple[str, ...], arrays: tuple[ArrayFile, ...], told: tuple[InputSpec, ...]
+) -> tuple[InputSpec, ...]:
+    """The inputs of a model that describes only their names: as the budget file tells, else as the data look.
+
+    An input is matched by name, else by position. What only the budget file can know (that a second axis varies) is
+    taken as fixed. Raises ModelFileError with the YAML to add when the data can't tell.
+    """
+    by_name = {one.name: one for one in told}
+    _, inputs = target_apart(arrays, len(names))
+    named = {array.name: array for array in inputs}
+    if not set(names) <= set(named) | set(by_name) and len(inputs) != len(names):
+        raise ModelFileError(
+            f"the model takes {', '.join(names)}, and the evaluation data hold {', '.join(named) or 'one array'}: "
+            "name the arrays after the inputs, or describe the inputs in the budget file:\n" + _yaml(names, inputs)
+        )
+    positions = dict(zip(names, inputs, strict=False))
+    return tuple(by_name.get(name) or _input_like(name, named.get(name) or positions[name]) for name in names)
+
+
+def _input_like(name: str, array: ArrayFile) -> InputSpec:
+    return InputSpec(name, ("batch", *array.shape[1:]), array.dtype)
+
+
+def _yaml(names: tuple[str, ...], inputs: list[ArrayFile]) -> str:
+    """The `inputs:` block to add, filled in as far as the data tell."""
+    shapes = [", ".join(("batch", *map(str, array.shape[1:]))) for array in inputs]
+    dtypes = [array.dtype for array in inputs]
+    lines = ["inputs:"]
+    for position, name in enumerate(names):
+        known = position < len(inputs)
+        shape, dtype = (shapes[position], dtypes[position]) if known else ("batch, ...", "float32")
+        lines.append(f"  {name}: {{shape: [{shape}], dtype: {dtype}}}")
+    return "\n".join(lines)
+
+
+def _batch(graph: Graph, wanted: int) -> int:
+    """`wanted`, unless the graph takes batches of one size only."""
+    first = graph.inputs[0].shape[0] if graph.inputs and graph.inputs[0].shape else wanted
+    return first if isinstance(first, int) else wanted
+
+
+def _calibration(plan: Plan, graph: Graph, evaluation: Samples, run: Path) -> Samples:
+    """Calibration inputs; where none are given, the evaluation's inputs, which need no labels either."""
+    if plan.data.calibration is None:
+        return evaluation
+    return match(open_source(plan.data.calibration, run / "data" / "calibration"), graph.inputs, "calibration")
+
+
+def _reference(loaded: "Loaded", evaluation: Samples, graph: Graph, run: Path) -> Samples:
+    """The original's outputs on every evaluation sample, written batch by batch."""
+    from costopt.parity import reference_outputs
+
+    names = tuple(output.name for output in graph.outputs)
+    outputs = reference_outputs(loaded, evaluation.batches(_batch(graph, PARITY_BATCH)), names)
+    return Samples.written(outputs, run / "data" / "reference")
+
+
+def effective_metric(wanted: Spec, data: Samples, graph: Graph) -> tuple[Spec, Literal["target", "original"]]:
+    """The metric that the data allow: without labels, agreement with the original takes the place of accuracy.
+
+    Class scores are compared by the class that wins, everything else by cosine.
+    """
+    metric = plugins.make("metrics", wanted, Metric)
+    if metric.of_the_original:
+        return wanted, "original"
+    if data.target is not None:
+        return wanted, "target"
+    if not metric.needs_labels:
+        return wanted, "original"
+    shape = graph.outputs[0].shape
+    scores = len(shape) == 2 and shape[1] != 1 and graph.outputs[0].dtype.startswith("float")
+    return Spec("agreement" if scores else "cosine"), "original"
+
+
+# ---------------------------------------------------------------------------------------- once a recipe
+
+
+def build(request: Request) -> Answer:
+    """Make the file of a recipe. Request: source, plan, prepared, recipe (JSON texts), run (folder).
+
+    Raises NotApplicable when the recipe changes nothing, CandidateError when it does not suit the model.
+    """
+    source, plan = from_json(ModelSource, request["source"]), from_json(Plan, request["plan"])
+    prepared, run = from_json(Prepared, request["prepared"]), Path(request["run"])
+    recipe = from_json(Recipe, request["recipe"])
+    with _published(recipe, run) as scratch:
+        original = run / prepared.original.path
+        torch_side, onnx_side = split(recipe)
+        start = _torch_side(torch_side, source, plan, prepared, scratch) if torch_side else original
+        _onnx_side(onnx_side, start, prepared.calibration, scratch)
+        check(scratch / MODEL)
+        if artifact(scratch / MODEL, scratch).sha256 == prepared.original.sha256:
+            raise NotApplicable("the file is the original's, byte for byte: there was nothing to change")
+    return {}
+
+
+def split(recipe: Recipe) -> tuple[tuple[TorchMethod, ...], tuple[OnnxMethod, ...]]:
+    """The methods of a recipe, those that work on modules first.
+
+    Raises CandidateError when a torch-side method comes after an ONNX-side one: no way leads back.
+    """
+    methods = [plugins.make("methods", spec, Method) for spec in recipe]
+    torch_side = tuple(method for method in methods if isinstance(method, TorchMethod))
+    onnx_side = tuple(method for method in methods if isinstance(method, OnnxMethod))
+    if list(methods) != [*torch_side, *onnx_side]:
+        names = " + ".join(spec.name for spec in recipe)
+        raise CandidateError("compress", f"{names}: methods on PyTorch modules must come before those on ONNX files")
+    return torch_side, onnx_side
+
+
+def _torch_side(
+    methods: tuple[TorchMethod, ...], source: ModelSource, plan: Plan, prepared: Prepared, scratch: Path
+) -> Path:
+    from costopt import export, load
+    from costopt.formats import Modules, OnnxFile
+    from costopt.modules import modules_of
+    from costopt.parity import parity
+
+    _, loaded = load.load(source)
+    if isinstance(loaded, OnnxFile):
+        raise NotApplicable("it works on PyTorch modules, and the model file is ONNX already")
+    modules = modules_of(loaded)
+    module = modules.module
+    for method in methods:
+        module = method(module, prepared.calibration)
+    target = scratch / "exported" / MODEL
+    target.parent.mkdir()
+    example = next(prepared.evaluation.batches(_batch(prepared.graph, 2)))
+    changed = Modules(module, modules.input_names)
+    export.export_original(changed, prepared.graph.inputs, example, target, plan.opset)
+    check(target)
+    inputs = prepared.evaluation.batches(_batch(prepared.graph, PARITY_BATCH), PARITY_SAMPLES)
+    parity(changed, target, inputs)
+    return target
+
+
+def _onnx_side(methods: tuple[OnnxMethod, ...], source: Path, calibration: Samples, scratch: Path) -> None:
+    """One method after the other, each into a folder of its own; the last one's files stay."""
+    for step, method in enumerate(methods):
+        target = scratch / f"step{step}" / MODEL
+        target.parent.mkdir()
+        method(source, target, calibration)
+        source = target
+    for file in source.parent.iterdir():
+        file.replace(scratch / file.name)
+
+
+@contextmanager
+def _published(recipe: Recipe, run: Path) -> Iterator[Path]:
+    """A scratch folder that becomes the recipe's folder at the end, in one step, or vanishes."""
+    folder = folder_of(recipe, run)
+    scratch = folder.with_name(f".{folder.name}")
+    shutil.rmtree(scratch, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    try:
+        yield scratch
+        for part in scratch.iterdir():
+            if part.is_dir():
+                shutil.rmtree(part)
+        made = artifact(scratch / MODEL, scratch)
+        stored = Artifact(str((folder / MODEL).relative_to(run)), made.size_bytes, made.sha256)
+        (scratch / "artifact.json").write_text(to_json(stored), encoding="utf-8")
+        scratch.rename(folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)

@@ -1,0 +1,75 @@
+"""What a finished run leaves behind, ready to deploy.
+
+    runs/<id>/chosen/model.onnx   the chosen file, with its external data beside it
+              report.json         the whole report, as `costopt show --format json` prints it
+              manifest.json       sha256, recipe, versions, machine, seed: what it takes to trust the file, or repeat it
+
+When nothing meets the budget there is no chosen file, and one that an earlier budget chose is taken away.
+"""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+from costopt import plugins
+from costopt.build import artifact_of, folder_of
+from costopt.disk import write_atomically
+from costopt.journal import Journal
+from costopt.records import Artifact, Report, Row, Spec
+from costopt.reports import Render
+
+LINK_ABOVE_BYTES = 256 << 20
+"""Above this size the chosen file shares its blocks on disk with the recipe's, where the file system can."""
+
+
+def deliver(report: Report, journal: Journal) -> None:
+    """Write report, chosen file and manifest into the run's folder. Raises CostoptError when the disk is full."""
+    render = plugins.make("reports", Spec("json"), Render)
+    write_atomically(journal.folder / "report.json", render(report))
+    shutil.rmtree(journal.folder / "chosen", ignore_errors=True)
+    (journal.folder / "manifest.json").unlink(missing_ok=True)
+    if report.winner is None:
+        return
+    row = report.row(report.winner)
+    artifact = artifact_of(row.candidate.recipe, journal.folder)
+    if artifact is None:  # judged again on a machine that holds the facts and not the files
+        return
+    _copy(folder_of(row.candidate.recipe, journal.folder), journal.folder / "chosen")
+    write_atomically(journal.folder / "manifest.json", json.dumps(_manifest(report, row, artifact), indent=2) + "\n")
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a recipe's files whole: a reader sees the folder complete or not at all."""
+    scratch = target.with_name(f".{target.name}")
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
+    for file in source.iterdir():
+        if file.name == "artifact.json":
+            continue
+        if file.stat().st_size > LINK_ABOVE_BYTES:
+            os.link(file, scratch / file.name)
+        else:
+            shutil.copy2(file, scratch / file.name)
+    scratch.rename(target)
+
+
+def _manifest(report: Report, row: Row, artifact: Artifact) -> dict[str, object]:
+    run = report.run
+    return {
+        "file": "chosen/model.onnx",
+        "sha256": artifact.sha256,
+        "size_bytes": artifact.size_bytes,
+        "candidate": row.candidate.id,
+        "recipe": [{"name": spec.name, "options": dict(spec.options)} for spec in row.candidate.recipe],
+        "provider": row.candidate.provider,
+        "batch": row.candidate.batch,
+        "threads": row.candidate.threads,
+        "run": run.id,
+        "model": run.model,
+        "inputs": dict(run.inputs),
+        "versions": dict(run.versions),
+        "machine": {"cpu": run.machine.cpu, "cores": run.machine.cores, "system": run.machine.system},
+        "seed": run.seed,
+        "created": run.created,
+    }

@@ -1,0 +1,16 @@
+"""This machine, one candidate at a time."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from costopt.records import Candidate, Outcome
+from costopt.runners import Runner, Work
+
+
+@dataclass(frozen=True)
+class Here(Runner):
+    """Sequential on purpose: two sessions on one machine slow each other down, and then neither number is true."""
+
+    def __call__(self, work: Work, candidates: Iterable[Candidate]) -> Iterator[Outcome]:
+        """One after the other, as they are asked for."""
+        yield from map(work, candidates)

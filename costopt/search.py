@@ -1,0 +1,304 @@
+"""What to try, in which order, and when to stop.
+
+    plan ─▶ candidates ─▶ runner ─▶ outcomes.jsonl        the original comes first: everyone is held against it
+
+`compress` is the whole job. Each outcome is on disk before the next candidate starts; what is there already is not
+measured again; when the time is up, what is left is reported as not measured.
+"""
+
+import datetime
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from costopt import choose, deliver, machine, plugins, provenance, units
+from costopt.build import Prepared, artifact_of, prepare, split
+from costopt.disk import write_atomically
+from costopt.errors import CandidateError, CostoptError, UsageError
+from costopt.journal import Journal, from_json, to_json
+from costopt.methods import Method
+from costopt.pipeline import Job, evaluate
+from costopt.providers import Provider
+from costopt.records import (
+    Candidate,
+    Failed,
+    Graph,
+    Invalid,
+    Machine,
+    ModelSource,
+    Outcome,
+    Plan,
+    Recipe,
+    Report,
+    Run,
+    Skipped,
+    Spec,
+)
+from costopt.runners import Runner
+from costopt.worker import Child
+
+log = logging.getLogger("costopt")
+
+PREPARE_LIMIT_S = 1800.0
+
+
+class Watcher(Protocol):
+    """Somebody who looks on: the progress bar, or nobody."""
+
+    def planned(self, total: int, done: int) -> None:
+        """There are `total` candidates; `done` of them are known from before."""
+
+    def arrived(self, outcome: Outcome, best: str) -> None:
+        """One more is known; `best` is the best so far in a few words."""
+
+
+@dataclass
+class Blind:
+    """Nobody looks on."""
+
+    def planned(self, total: int, done: int) -> None:
+        """Not looked at."""
+
+    def arrived(self, outcome: Outcome, best: str) -> None:
+        """Not looked at."""
+
+
+def compress(source: ModelSource, plan: Plan, out: Path, watcher: Watcher | None = None) -> tuple[Report, Journal]:
+    """Measure what the plan asks for, choose, and leave the chosen file ready to deploy.
+
+    Raises UsageError for what the user must mend, CostoptError when the original itself can't be measured.
+    """
+    began = time.monotonic()
+    choose.quote_for(plan)  # a price that is missing is said now, not after the first measurement
+    here = machine.here()
+    inputs, tools = provenance.digests(source, plan), provenance.versions()
+    journal = Journal(out / provenance.run_id(source, plan, inputs, here, tools))
+    with journal.held():
+        journal.mend()
+        prepared = _prepared(source, plan, journal)
+        tries = what_to_try(plan, prepared.graph, _providers(plan), here)
+        run = _run(source, plan, prepared, tries, here, inputs, tools, journal)
+        journal.write_run(run)
+        journal.write_plan(plan)
+        job = Job(str(journal.folder), source, plan, prepared, tries.baseline, here.fingerprint)
+        _measure_all(job, tries, journal, began + plan.time_limit_s, watcher or Blind())
+        report = choose.judge(run, journal.outcomes(), plan, datetime.date.today())
+        deliver.deliver(report, journal)
+    return report, journal
+
+
+def _prepared(source: ModelSource, plan: Plan, journal: Journal) -> Prepared:
+    """The original, exported and compared; kept in the run's folder, so that resuming needs no torch."""
+    record = journal.folder / "prepared.json"
+    if record.is_file() and artifact_of((), journal.folder) is not None:
+        return from_json(Prepared, record.read_bytes())
+    log.info("reading the model and exporting it")
+    request = {"source": to_json(source), "plan": to_json(plan), "run": str(journal.folder)}
+    try:
+        with Child("load", journal.folder / "logs" / "prepare.log") as child:
+            answer = child.ask(prepare, request, PREPARE_LIMIT_S)
+    except CandidateError as problem:
+        raise CostoptError(f"the original failed at stage '{problem.stage}': {problem.reason}") from problem
+    write_atomically(record, answer["prepared"])
+    return from_json(Prepared, answer["prepared"])
+
+
+# ---------------------------------------------------------------------------------------- what to try
+
+
+@dataclass(frozen=True)
+class Tries:
+    """The baseline, what else to measure in order, and what need not be measured, with the reason."""
+
+    baseline: Candidate
+    candidates: tuple[Candidate, ...]
+    settled: tuple[Outcome, ...] = ()
+
+
+@dataclass
+class _Collected:
+    candidates: list[Candidate] = field(default_factory=list)
+    settled: list[Outcome] = field(default_factory=list)
+
+
+def _providers(plan: Plan) -> dict[str, str | None]:
+    """The providers to use, by name, each with the reason why it can't work here (None when it can).
+
+    Left out of the budget file, it is every provider that can.
+    """
+    names = plan.providers or plugins.names("providers")
+    missing = {name: plugins.make("providers", Spec(name), Provider).missing() for name in names}
+    if plan.providers is None:
+        return {name: reason for name, reason in missing.items() if reason is None}
+    if all(reason is not None for reason in missing.values()):
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in missing.items())
+        raise UsageError(f"none of the providers can work here ({reasons}). Add cpu, which is always there.")
+    return missing
+
+
+def what_to_try(plan: Plan, graph: Graph, providers: dict[str, str | None], here: Machine) -> Tries:
+    """Every recipe on every provider at every batch and thread count, the baseline first.
+
+    The baseline is the original on the CPU provider (or the first one asked for) at the first batch.
+    Raises UsageError for a recipe in an order that can't work, or a batch that the model does not take.
+    """
+    present = [name for name, reason in providers.items() if reason is None]
+    threads = plan.threads or (here.cores,)
+    batches = _batches(plan, graph)
+    baseline = Candidate((), "cpu" if "cpu" in present else present[0], batches[0], threads[0])
+    found = _Collected([baseline])
+    for recipe, reason in _recipes(plan, graph):
+        if reason is not None:
+            found.settled.append(Skipped(Candidate(recipe, baseline.provider, batches[0], threads[0]), reason))
+            continue
+        everywhere = [Candidate(recipe, name, size, count) for size in batches for name in present for count in threads]
+        found.candidates.extend(one for one in everywhere if one != baseline)
+    for name, reason in providers.items():
+        if reason is not None:
+            absent = Candidate((), name, batches[0], threads[0])
+            found.settled.append(Invalid(absent, f"{name} can't work here", reason))
+    return Tries(baseline, tuple(found.candidates), tuple(found.settled))
+
+
+def _batches(plan: Plan, graph: Graph) -> tuple[int, ...]:
+    """The batches to measure. Raises UsageError when the model's batch is fixed and another one is asked for."""
+    fixed = {one.shape[0] for one in graph.inputs if one.shape and isinstance(one.shape[0], int)}
+    if not fixed or set(plan.batch) <= fixed:
+        return plan.batch
+    only = ", ".join(str(size) for size in sorted(fixed, key=str))
+    raise UsageError(
+        f"batch: the model takes batches of {only} only, and the budget file asks for "
+        f"{', '.join(map(str, plan.batch))}. Write `batch: [{only}]`, or export the model with a dynamic first axis "
+        "(torch.export.export(..., dynamic_shapes={name: {0: torch.export.Dim.DYNAMIC}}))."
+    )
+
+
+def _recipes(plan: Plan, graph: Graph) -> Iterator[tuple[Recipe, str | None]]:
+    """Recipes to try, each with the reason why it need not be (None when it should); the original comes first."""
+    yield (), None
+    if plan.recipes is not None:
+        for recipe in plan.recipes:
+            _refuse_wrong_order(recipe)
+            if recipe:
+                yield recipe, None
+        return
+    for name in plugins.names("methods"):
+        method = plugins.find("methods", name, Method)
+        for options in method.automatic:
+            spec = Spec(name, options)
+            reason = plugins.make("methods", spec, Method).unsuitable(graph)
+            yield (spec,), reason
+
+
+def _refuse_wrong_order(recipe: Recipe) -> None:
+    try:
+        split(recipe)
+    except CandidateError as problem:
+        raise UsageError(f"recipes: {problem.reason}") from problem
+
+
+def _run(
+    source: ModelSource,
+    plan: Plan,
+    prepared: Prepared,
+    tries: Tries,
+    here: Machine,
+    inputs: dict[str, str],
+    tools: dict[str, str],
+    journal: Journal,
+) -> Run:
+    return Run(
+        id=journal.folder.name,
+        model=Path(source.path).name,
+        format=prepared.format,
+        baseline=tries.baseline.id,
+        metric=prepared.metric,
+        against=prepared.against,
+        machine=here,
+        graph=prepared.graph,
+        parity=prepared.parity,
+        versions=tools,
+        inputs=inputs,
+        seed=plan.seed,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        candidates=(*tries.candidates, *(one.candidate for one in tries.settled)),
+        notes=_notes(plan, prepared),
+    )
+
+
+def _notes(plan: Plan, prepared: Prepared) -> tuple[str, ...]:
+    """What a reader must know about how the run was set up."""
+    notes = []
+    if prepared.metric != plan.metric:
+        notes.append(
+            f"the evaluation data hold no labels, so '{plan.metric.name}' can't be measured: "
+            f"'{prepared.metric.name}' compares every candidate with the original instead"
+        )
+    if plan.data.calibration is None:
+        notes.append("no calibration data were given: calibration used the evaluation inputs, which flatters the score")
+    return tuple(notes)
+
+
+# ---------------------------------------------------------------------------------------- measuring
+
+
+def _measure_all(job: Job, tries: Tries, journal: Journal, deadline: float, watcher: Watcher) -> None:
+    """Measure what is not known yet; each outcome is on disk before the next candidate starts."""
+    known = {outcome.candidate.id: outcome for outcome in journal.outcomes()}
+    for outcome in tries.settled:
+        if outcome.candidate.id not in known:
+            journal.append(outcome)
+    if tries.baseline.id in known:
+        _need(known[tries.baseline.id])
+    watcher.planned(len(tries.candidates), sum(one.id in known for one in tries.candidates))
+    runner = plugins.make("runners", Spec("here"), Runner)
+    broken: dict[str, Outcome] = {}
+
+    def arrive(outcome: Outcome) -> None:
+        journal.append(outcome)
+        watcher.arrived(outcome, _best(job, journal))
+
+    def still_to_do() -> Iterator[Candidate]:
+        for candidate in tries.candidates:
+            if candidate.id in known:
+                continue
+            if candidate.recipe_id in broken:  # a file that can't be made can't be made for another provider either
+                arrive(replace(broken[candidate.recipe_id], candidate=candidate))
+            elif time.monotonic() < deadline:
+                yield candidate
+
+    for outcome in runner(partial(evaluate, job=job), still_to_do()):
+        arrive(outcome)
+        if outcome.candidate == tries.baseline:
+            _need(outcome)
+        if never_built(outcome):
+            broken[outcome.candidate.recipe_id] = outcome
+
+
+def never_built(outcome: Outcome) -> bool:
+    """Whether an outcome says that the recipe's file can't be made, so for no provider, batch or thread count."""
+    return isinstance(outcome, Skipped) or (
+        isinstance(outcome, Failed) and outcome.stage in ("load", "compress", "export", "check")
+    )
+
+
+def _need(baseline: Outcome) -> None:
+    """Without the original there is nothing to hold a candidate against."""
+    if isinstance(baseline, Failed):
+        raise CostoptError(f"the original itself failed at stage '{baseline.stage}': {baseline.reason}")
+    if isinstance(baseline, Invalid):
+        raise CostoptError(f"the original itself can't be measured: {baseline.reason}. {baseline.fix}")
+
+
+def _best(job: Job, journal: Journal) -> str:
+    """The best so far, in a few words for the progress bar."""
+    report = choose.judge(journal.run(), journal.outcomes(), job.plan, datetime.date.today())
+    if report.winner is None:
+        return "none meets the budget yet"
+    row = report.row(report.winner)
+    ratio = "" if row.speedup is None else f" {units.ratio(row.speedup.value)}"
+    return f"{row.candidate.label} on {row.candidate.provider}{ratio}"

@@ -1,0 +1,139 @@
+"""The house's own rules, read from the code with `ast`: who may import whom, what loads when, and no smells."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from costopt import plugins
+from tests import smells
+
+PACKAGE = Path(__file__).parent.parent / "costopt"
+HEAVY = {"torch", "onnx", "onnxruntime", "onnxscript", "onnx_ir", "ray", "scipy", "pyarrow", "safetensors"}
+KINDS = ("formats", "feeds", "methods", "metrics", "providers", "prices", "runners", "reports")
+
+# Each layer may import the ones before it and its own; plug-ins have a rule of their own.
+LAYERS = (
+    {"errors", "units"},
+    {"records"},
+    {"stats", "plugins", "user_code", "located", "disk"},
+    {"arrays", "archive", "architecture", "classes", "graph", "pickles", "rewriting"},
+    {"cost", "limits", "machine", "journal", "provenance", "objectives"},
+    {"matching", "samples", "explain", "choose"},
+    {"budget_file", "plan", "progress"},
+    {"load", "modules", "export", "parity", "worker"},
+    {"build", "session", "deliver"},
+    {"bench"},
+    {"pipeline"},
+    {"search"},
+    {"commands"},
+    {"cli"},
+    {"__init__", "__main__"},
+)
+MAY_LOAD_HEAVY = {"export", "parity", "modules", "graph", "rewriting", "session", "bench", "worker"}
+FOUNDATION = {"errors", "units", "records", "stats"}
+# Ideas that several plug-ins of a kind need, and that know nothing of any of them.
+SHARED_BY_PLUGINS = {
+    "arrays",
+    "disk",
+    "archive",
+    "architecture",
+    "classes",
+    "graph",
+    "pickles",
+    "rewriting",
+    "user_code",
+}
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def top_level_imports(path: Path) -> Iterator[str]:
+    """What a module imports when it is loaded: not inside functions, not for type checkers alone."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        yield from _imported(node)
+
+
+def every_import(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        yield from _imported(node)
+
+
+def _imported(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom) and node.module == "costopt":
+        yield from (f"costopt.{alias.name}" for alias in node.names)
+    elif isinstance(node, ast.ImportFrom) and node.module:
+        yield node.module
+
+
+def place(path: Path) -> str:
+    """`methods/int8_static.py` is at `methods`, `plan.py` at `plan`."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def layer(name: str) -> int:
+    return next(number for number, names in enumerate(LAYERS) if name in names)
+
+
+@pytest.mark.parametrize(
+    "path", [one for one in modules() if place(one) not in KINDS], ids=lambda path: str(path.relative_to(PACKAGE))
+)
+def test_a_module_imports_only_what_lies_below_it(path: Path) -> None:
+    for name in every_import(path):
+        parts = name.split(".")
+        if parts[0] == "costopt" and len(parts) > 1 and parts[1] not in KINDS:
+            assert layer(parts[1]) <= layer(place(path)), f"{path.name} imports {name}, which lies above it"
+
+
+@pytest.mark.parametrize("path", [one for one in modules() if place(one) in KINDS], ids=lambda path: path.stem)
+def test_a_plug_in_imports_the_foundation_and_its_own_folder_only(path: Path) -> None:
+    for name in every_import(path):
+        parts = name.split(".")
+        if parts[0] == "costopt" and len(parts) > 1:
+            assert parts[1] in FOUNDATION | SHARED_BY_PLUGINS | {place(path)}, f"{path} imports {name}"
+            assert len(parts) < 3 or parts[1] == place(path), f"{path} imports {name}"
+            assert not (parts[1] == place(path) and len(parts) > 2), f"{path} imports another plug-in: {name}"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_heavy_libraries_are_loaded_at_module_top_only_where_they_are_used(path: Path) -> None:
+    if place(path) in MAY_LOAD_HEAVY or (place(path) in KINDS and path.stem != "__init__"):
+        return
+    heavy = {name.split(".")[0] for name in top_level_imports(path)} & HEAVY
+    assert not heavy, f"{path} loads {heavy} when it is imported"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["compress", "--help"], ["list", "methods"], ["schema"]])
+def test_nothing_heavy_is_loaded_for_small_commands(arguments: list[str]) -> None:
+    script = (
+        "import sys; from costopt.cli import main; sys.argv[1:] = sys.argv[1:]\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        f"print('HEAVY', sorted({HEAVY!r} & set(sys.modules)))"
+    )
+    ended = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True)
+    assert "HEAVY []" in ended.stdout, ended.stdout[-500:]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_plug_in_opens_with_one_line_that_says_what_it_is(kind: plugins.Kind) -> None:
+    for name in plugins.names(kind):
+        assert plugins.describe(kind, name), f"{kind}/{name}.py has no docstring"
+
+
+def test_the_house_has_no_smells() -> None:
+    assert {smell: places for smell, places in smells.found(PACKAGE).items() if places} == {}
+
+
+def test_the_count_of_smells_sees_each_kind(tmp_path: Path) -> None:
+    (tmp_path / "my_utils.py").write_text(
+        "def f(**kwargs):\n    try:\n        return getattr(kwargs, 'x')\n    except Exception:\n        return None\n"
+    )
+    assert all(smells.found(tmp_path).values())

@@ -1,0 +1,334 @@
+"""The main job from end to end, in real processes on real models: what a user types, and what comes back."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import psutil
+import pytest
+from onnx import TensorProto, helper
+
+import costopt
+from costopt import bench, plugins
+from costopt.build import Prepared
+from costopt.errors import CostoptError
+from costopt.journal import Journal, from_json
+from costopt.pipeline import Job, evaluate, shares, unplaced
+from costopt.provenance import sha256
+from costopt.providers import Provider
+from costopt.records import Candidate, Failed, Invalid, ModelSource, Spec
+from tests import models, workplace
+from tests.workplace import Workplace
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+    """A run that is over; tests read it and leave it as it is."""
+    place = workplace.make(tmp_path_factory.mktemp("compress") / "place")
+    place.budget({"batch": [1, 4], "recipes": [[], ["int8_static"], ["fp16"]]})
+    ended = place.compress("--format", "json")
+    assert ended.returncode == 0, ended.stderr
+    (place.folder / "stdout.json").write_text(ended.stdout)
+    (place.folder / "stderr.txt").write_text(ended.stderr)
+    return place
+
+
+@pytest.fixture
+def place(tmp_path: Path, finished: Workplace) -> Workplace:
+    """A fresh folder with the same model and data, and no run in it."""
+    for name in ("model.onnx", "evaluation.npz", "calibration.npz"):
+        shutil.copy(finished.folder / name, tmp_path / name)
+    one = Workplace(tmp_path)
+    one.budget({"recipes": []})
+    return one
+
+
+def report(place: Workplace) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((place.folder / "stdout.json").read_text())
+    return loaded
+
+
+def test_every_candidate_is_measured_and_the_baseline_comes_first(finished: Workplace) -> None:
+    rows = report(finished)["candidates"]
+    assert [row["status"] for row in rows] == ["measured"] * 6
+    assert rows[0]["id"] == report(finished)["baseline"]
+    assert rows[0]["recipe"] == []
+    assert {row["batch"] for row in rows} == {1, 4}
+
+
+def test_latency_metric_and_placement_are_there_for_each(finished: Workplace) -> None:
+    for row in report(finished)["candidates"]:
+        assert row["latency_ms"]["p50"] <= row["latency_ms"]["p95"]
+        assert row["latency_ms"]["samples"] >= 130
+        assert row["metric"]["samples"] == workplace.SAMPLES
+        assert row["placement"] == {"CPUExecutionProvider": 1.0}
+        assert row["size_bytes"] > 0
+        assert row["peak_memory_bytes"] >= 0
+
+
+def test_the_original_scores_what_it_was_labelled_with(finished: Workplace) -> None:
+    assert report(finished)["candidates"][0]["metric"]["value"] == 1.0
+
+
+def test_stdout_holds_the_report_alone_and_progress_goes_to_stderr(finished: Workplace) -> None:
+    assert "[6/6]" in (finished.folder / "stderr.txt").read_text()
+
+
+def test_the_chosen_file_runs_and_its_manifest_tells_the_truth(finished: Workplace) -> None:
+    run = finished.runs()[0]
+    manifest = json.loads((run / "manifest.json").read_text())
+    chosen = run / manifest["file"]
+    assert manifest["candidate"] == report(finished)["winner"]
+    assert chosen.stat().st_size == manifest["size_bytes"]
+    assert sha256(chosen) == manifest["sha256"]
+    with np.load(finished.folder / "evaluation.npz") as data:
+        session = onnxruntime.InferenceSession(str(chosen), providers=["CPUExecutionProvider"])
+        assert session.run(None, {"image": data["image"][:3]})[0].shape == (3, models.CNN_CLASSES)
+    assert json.loads((run / "report.json").read_text()) == report(finished)
+
+
+def test_show_prints_the_same_report_again(finished: Workplace) -> None:
+    shown = finished.run("show", finished.runs()[0].name, "--format", "json")
+    assert shown.returncode == 0, shown.stderr
+    assert json.loads(shown.stdout) == report(finished)
+
+
+@pytest.mark.parametrize("form", ["table", "csv", "markdown"])
+def test_show_prints_every_format(finished: Workplace, form: str) -> None:
+    shown = finished.run("show", finished.runs()[0].name, "--format", form)
+    assert shown.returncode == 0, shown.stderr
+    assert "original" in shown.stdout
+
+
+def test_choose_judges_again_by_another_budget_without_measuring(finished: Workplace, tmp_path: Path) -> None:
+    shutil.copytree(finished.folder, tmp_path / "copy")
+    copy = Workplace(tmp_path / "copy")
+    before = (copy.runs()[0] / "outcomes.jsonl").read_bytes()
+    copy.budget({"budget": {"p95_ms": 1e-6}, "batch": [1, 4]}, "tighter.yaml")
+    chosen = copy.run("choose", copy.runs()[0].name, "--config", "tighter.yaml", "--format", "json")
+    assert chosen.returncode == 3, chosen.stderr
+    answer = json.loads(chosen.stdout)
+    assert answer["verdict"] == "not_met"
+    assert answer["winner"] is None
+    assert len(answer["nearest"]) == 3
+    assert {refusal["limit"] for row in answer["candidates"] for refusal in row["refusals"]} == {"p95_ms"}
+    assert not (copy.runs()[0] / "chosen").exists()
+    assert (copy.runs()[0] / "outcomes.jsonl").read_bytes() == before
+
+
+def test_choose_with_another_metric_says_what_to_run(finished: Workplace) -> None:
+    finished.budget({"metric": "f1"}, "f1.yaml")
+    ended = finished.run("choose", finished.runs()[0].name, "--config", "f1.yaml")
+    assert ended.returncode == 2
+    assert "metric" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_pt2_file_gives_the_same_as_its_onnx(place: Workplace) -> None:
+    models.save_pt2(models.small_cnn(), place.folder / "model.pt2")
+    ended = place.run("compress", "model.pt2", "--config", "budget.yaml", "--format", "json")
+    assert ended.returncode == 0, ended.stderr
+    answer = json.loads(ended.stdout)
+    assert answer["keep_original"] is True
+    assert answer["candidates"][0]["metric"]["value"] == 1.0
+
+
+def test_without_labels_the_metric_is_agreement_and_the_report_says_so(place: Workplace) -> None:
+    with np.load(place.folder / "evaluation.npz") as data:
+        np.savez(place.folder / "evaluation.npz", image=data["image"])
+    place.budget({"recipes": [["int8_static"]]})
+    ended = place.compress("--format", "json")
+    assert ended.returncode == 0, ended.stderr
+    answer = json.loads(ended.stdout)
+    assert {row["metric"]["name"] for row in answer["candidates"]} == {"agreement"}
+    assert answer["candidates"][0]["metric"]["value"] == 1.0
+    assert any("labels" in note for note in answer["notes"])
+
+
+def test_two_inputs_with_a_dynamic_sequence_work(tmp_path: Path) -> None:
+    encoder = models.small_encoder()
+    models.save_onnx(encoder, tmp_path / "model.onnx")
+    arrays = models.arrays_for(encoder, 40)
+    np.savez(tmp_path / "evaluation.npz", **{name: np.asarray(array) for name, array in arrays.items()})  # type: ignore[arg-type]
+    place = Workplace(tmp_path)
+    data = {"evaluation": "evaluation.npz"}
+    place.budget({"data": data, "metric": "cosine", "batch": [1, 3], "recipes": [["int8_dynamic"]]})
+    ended = place.compress("--format", "json")
+    assert ended.returncode == 0, ended.stderr
+    rows = json.loads(ended.stdout)["candidates"]
+    assert [row["status"] for row in rows] == ["measured"] * 4
+    assert all(row["metric"]["value"] > 0.9 for row in rows)
+
+
+def test_recipes_auto_tries_what_applies_and_says_why_the_rest_does_not(place: Workplace) -> None:
+    place.budget({"recipes": "auto"})
+    ended = place.compress("--format", "json")
+    assert ended.returncode == 0, ended.stderr
+    rows = json.loads(ended.stdout)["candidates"]
+    tried = {row["recipe"][0]["name"] for row in rows if row["recipe"]}
+    assert tried == set(plugins.names("methods"))
+    assert all(row["reason"] for row in rows if row["status"] != "measured")
+    assert not [row for row in rows if row["status"] == "failed"], "no method may fail on a small CNN"
+
+
+def test_from_python_it_is_one_call(place: Workplace) -> None:
+    found = costopt.compress(
+        place.folder / "model.onnx", costopt.read_plan(place.folder / "budget.yaml"), place.folder / "runs"
+    )
+    assert found.verdict == "met"
+    assert found.keep_original
+
+
+def test_a_budget_that_nothing_meets_ends_with_exit_code_three_and_still_reports(place: Workplace) -> None:
+    place.budget({"recipes": [], "budget": {"size_mb": 1e-6}})
+    ended = place.compress()
+    assert ended.returncode == 3
+    assert "size" in ended.stdout
+
+
+def test_a_provider_that_is_not_here_is_invalid_with_the_fix_and_the_others_go_on(place: Workplace) -> None:
+    absent = next(
+        (name for name in plugins.names("providers") if plugins.make("providers", Spec(name), Provider).missing()), None
+    )
+    if absent is None:
+        pytest.skip("every provider that costopt knows is here")
+    place.budget({"recipes": [], "providers": ["cpu", absent]})
+    ended = place.compress("--format", "json")
+    assert ended.returncode == 0, ended.stderr
+    rows = json.loads(ended.stdout)["candidates"]
+    assert [(row["provider"], row["status"]) for row in rows] == [("cpu", "measured"), (absent, "invalid")]
+    assert rows[1]["fix"]
+
+
+def test_a_provider_that_took_no_node_is_invalid() -> None:
+    verdict = unplaced(Candidate((), "openvino", 1, 2), {"CPUExecutionProvider": 12})
+    assert isinstance(verdict, Invalid)
+    assert "took none of the 12 nodes" in verdict.reason
+    assert verdict.fix
+    assert unplaced(Candidate((), "cpu", 1, 2), {"CPUExecutionProvider": 12}) is None
+
+
+def test_shares_of_nodes_sum_to_one() -> None:
+    assert shares({"A": 3, "B": 1}) == {"A": 0.75, "B": 0.25}
+    assert shares({}) == {}
+
+
+def test_a_model_whose_numbers_break_is_refused_before_anything_is_measured(place: Workplace) -> None:
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 1, 12, 12])
+    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 1, 12, 12])
+    zero = helper.make_tensor("zero", TensorProto.FLOAT, [1], [0.0])
+    nodes = [
+        helper.make_node("Mul", ["image", "zero"], ["nothing"], name="nothing"),
+        helper.make_node("Div", ["nothing", "nothing"], ["logits"], name="nan"),
+    ]
+    graph = helper.make_graph(nodes, "nan", [image], [logits], [zero])
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9), place.folder / "model.onnx"
+    )
+    ended = place.compress()
+    assert ended.returncode in (1, 2)
+    assert "NaN" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.fixture
+def job(finished: Workplace, tmp_path: Path) -> Job:
+    """A prepared run, so that one candidate can be evaluated in this process."""
+    shutil.copytree(finished.runs()[0], tmp_path / "run")
+    journal = Journal(tmp_path / "run")
+    prepared = from_json(Prepared, (journal.folder / "prepared.json").read_bytes())
+    source = ModelSource(str(finished.folder / "model.onnx"))
+    return Job(str(journal.folder), source, journal.plan(), prepared, journal.run().candidates[0], "here")
+
+
+def killing_the_second_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    serve = bench.serve
+
+    def serve_and_kill(*arguments: Any) -> bench.Service:
+        service = serve(*arguments)
+        if arguments[2].recipe:
+            psutil.Process(service.child._process.pid).kill()
+        return service
+
+    monkeypatch.setattr(bench, "serve", serve_and_kill)
+
+
+def test_a_child_that_is_killed_while_it_is_timed_fails_alone(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    killing_the_second_child(monkeypatch)
+    outcome = evaluate(Candidate((Spec("int8_static"),), "cpu", 1, 2), job)
+    assert isinstance(outcome, Failed)
+    assert outcome.stage == "bench"
+    assert "memory" in outcome.reason
+
+
+def test_a_child_that_hangs_fails_alone(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "OPEN_LIMIT_S", 0.01)
+    outcome = evaluate(Candidate((), "cpu", 4, 2), job)
+    assert isinstance(outcome, Failed)
+    assert "no answer within" in outcome.reason
+
+
+def test_an_original_that_cannot_be_measured_ends_the_run_in_words(
+    place: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench, "OPEN_LIMIT_S", 0.01)
+    plan = costopt.read_plan(place.folder / "budget.yaml")
+    with pytest.raises(CostoptError, match="the original itself failed at stage 'bench'"):
+        costopt.compress(place.folder / "model.onnx", plan, place.folder / "runs")
+
+
+def make_a_folder_of(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+BAD_FILES: dict[str, Callable[[Path], object]] = {
+    "empty": lambda path: path.write_bytes(b""),
+    "random bytes": lambda path: path.write_bytes(np.random.default_rng(0).bytes(3000)),
+    "html": lambda path: path.write_text("<!DOCTYPE html><html><body>404</body></html>"),
+    "truncated": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "missing": lambda path: path.unlink(),
+    "a folder": make_a_folder_of,
+}
+
+
+@pytest.mark.parametrize("what", BAD_FILES)
+@pytest.mark.parametrize("name", ["model.onnx", "evaluation.npz", "budget.yaml"])
+def test_a_bad_file_ends_in_a_line_or_two_and_exit_code_two(place: Workplace, name: str, what: str) -> None:
+    if (name, what) == ("budget.yaml", "truncated"):
+        pytest.skip("half of a YAML file may well be a good YAML file")
+    BAD_FILES[what](place.folder / name)
+    ended = place.compress()
+    assert ended.returncode == 2, ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert ended.stdout == ""
+    complaint = [line for line in ended.stderr.splitlines() if line.startswith("costopt: ")]
+    assert len(complaint) == 1
+    assert name in complaint[0]
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"image": np.zeros((8, 1, 12, 12))}, "float64"),
+        ({"image": np.zeros((8, 3, 12, 12), np.float32)}, "image"),
+        ({"picture": np.zeros((8, 4), np.float32), "other": np.zeros((8, 4), np.float32)}, "image"),
+        ({"image": np.zeros((1, 1, 12, 12), np.float32), "target": np.zeros(1, np.int64)}, "1 samples are too few"),
+        ({"image": np.zeros((0, 1, 12, 12), np.float32), "target": np.zeros(0, np.int64)}, "evaluation"),
+        ({"image": np.zeros((8, 1, 12, 12), np.float32), "target": np.full(8, 99)}, "99"),
+        ({"image": np.zeros((8, 1, 12, 12), np.float32), "target": np.zeros(5, np.int64)}, "5"),
+        ({"image": np.full((8, 1, 12, 12), np.nan, np.float32), "target": np.zeros(8, np.int64)}, "NaN"),
+    ],
+    ids=["dtype", "shape", "names", "one sample", "no sample", "label out of range", "too few labels", "NaN"],
+)
+def test_data_that_do_not_fit_are_explained(place: Workplace, arrays: dict[str, Any], words: str) -> None:
+    np.savez(place.folder / "evaluation.npz", **arrays)
+    ended = place.compress()
+    assert ended.returncode == 2, ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert words in ended.stderr

@@ -1,0 +1,89 @@
+"""What is tried and in which order, before anything is measured."""
+
+import pytest
+
+from costopt import plugins
+from costopt.errors import UsageError
+from costopt.methods import Method
+from costopt.records import Data, Failed, Graph, InputSpec, Invalid, Machine, Plan, Skipped, Spec
+from costopt.search import Tries, never_built, what_to_try
+
+HERE = Machine("a CPU", 4, 8 << 30, "Linux")
+IMAGE = InputSpec("image", ("batch", 1, 8, 8), "float32")
+LOGITS = InputSpec("logits", ("batch", 10), "float32")
+DENSE = Graph((IMAGE,), (LOGITS,), {"MatMul": 4, "Relu": 3}, {"MatMul": 40_000}, 20, 160_000)
+FIXED = Graph((InputSpec("image", (1, 1, 8, 8), "float32"),), (LOGITS,), {"MatMul": 4}, {"MatMul": 40_000}, 20, 160_000)
+
+
+def tries(plan: Plan, graph: Graph = DENSE, providers: dict[str, str | None] | None = None) -> Tries:
+    return what_to_try(plan, graph, providers or {"cpu": None}, HERE)
+
+
+def plan(**changes: object) -> Plan:
+    return Plan(Data("evaluation.npz"), **changes)  # type: ignore[arg-type]
+
+
+def test_the_original_on_the_cpu_provider_comes_first_and_is_the_baseline() -> None:
+    found = tries(plan(recipes=((Spec("fp16"),),), batch=(8, 1)), providers={"openvino": None, "cpu": None})
+    assert found.candidates[0] == found.baseline
+    assert (found.baseline.recipe, found.baseline.provider, found.baseline.batch) == ((), "cpu", 8)
+
+
+def test_every_recipe_meets_every_provider_batch_and_thread_count_once() -> None:
+    found = tries(
+        plan(recipes=((Spec("fp16"),), (Spec("slim"), Spec("fp16"))), batch=(1, 8), threads=(1, 2)),
+        providers={"cpu": None, "openvino": None},
+    )
+    assert len(found.candidates) == 3 * 2 * 2 * 2
+    assert len({one.id for one in found.candidates}) == len(found.candidates)
+
+
+def test_threads_are_the_machines_cores_unless_the_budget_file_says_otherwise() -> None:
+    assert tries(plan(recipes=())).baseline.threads == 4
+    assert tries(plan(recipes=(), threads=(2,))).baseline.threads == 2
+
+
+def test_the_original_is_tried_once_whether_it_is_listed_or_not() -> None:
+    assert len(tries(plan(recipes=())).candidates) == len(tries(plan(recipes=((),))).candidates) == 1
+
+
+def test_auto_tries_each_method_or_says_why_not() -> None:
+    found = tries(plan())
+    tried = {one.recipe[0].name for one in found.candidates if one.recipe}
+    skipped = {one.candidate.recipe[0].name: one for one in found.settled}
+    assert tried | set(skipped) == set(plugins.names("methods"))
+    assert all(isinstance(one, Skipped) and one.reason for one in skipped.values())
+    assert {"int8_dynamic", "int8_static", "fp16"} <= tried, "a network of matrix products suits these"
+
+
+def test_the_automatic_options_of_every_method_are_options_that_it_has() -> None:
+    for name in plugins.names("methods"):
+        for options in plugins.find("methods", name, Method).automatic:
+            plugins.make("methods", Spec(name, options), Method)
+
+
+def test_a_provider_that_is_not_here_is_invalid_and_says_the_fix() -> None:
+    found = tries(plan(recipes=()), providers={"cpu": None, "openvino": "pip install it"})
+    (absent,) = found.settled
+    assert isinstance(absent, Invalid)
+    assert absent.candidate.provider == "openvino"
+    assert absent.fix == "pip install it"
+
+
+def test_a_batch_that_the_model_does_not_take_is_refused_with_the_remedy() -> None:
+    with pytest.raises(UsageError, match=r"takes batches of 1 only.*Write `batch: \[1\]`") as caught:
+        tries(plan(batch=(1, 8)), FIXED)
+    assert "dynamic_shapes" in str(caught.value)
+    assert tries(plan(batch=(1,), recipes=()), FIXED).baseline.batch == 1
+
+
+def test_a_torch_side_method_after_an_onnx_side_one_is_refused() -> None:
+    with pytest.raises(UsageError, match="must come before"):
+        tries(plan(recipes=((Spec("fp16"), Spec("fold_batchnorm")),)))
+
+
+def test_a_file_that_cannot_be_made_is_not_tried_again_for_other_providers() -> None:
+    candidate = tries(plan(recipes=())).baseline
+    assert never_built(Failed(candidate, "export", "no way"))
+    assert never_built(Skipped(candidate, "nothing to do"))
+    assert not never_built(Failed(candidate, "bench", "this provider only"))
