@@ -31,7 +31,7 @@ from costopt.samples import Samples, match, open_source
 from costopt.worker import Answer, Request
 
 if TYPE_CHECKING:
-    from costopt.formats import Loaded
+    from costopt.formats import Loaded, Modules, Program
 
 Arrays = Mapping[str, NDArray[np.generic]]
 
@@ -57,6 +57,7 @@ class Prepared:
     evaluation: Samples
     calibration: Samples
     reference: Samples | None
+    notes: tuple[str, ...] = ()
 
 
 def folder_of(recipe: Recipe, run: Path) -> Path:
@@ -105,8 +106,15 @@ def prepare(request: Request) -> Answer:
         evaluation=evaluation,
         calibration=_calibration(plan, graph, evaluation, run),
         reference=_reference(loaded, evaluation, graph, run) if against == "original" else None,
+        notes=_notes(loaded),
     )
     return {"prepared": to_json(prepared)}
+
+
+def _notes(loaded: "Loaded") -> tuple[str, ...]:
+    from costopt.formats import Modules
+
+    return (loaded.note,) if isinstance(loaded, Modules) and loaded.note else ()
 
 
 def _export(loaded: "Loaded", arrays: tuple[ArrayFile, ...], plan: Plan, target: Path) -> None:
@@ -146,6 +154,7 @@ def inputs_of(
     taken as fixed. Raises ModelFileError with the YAML to add when the data can't tell.
     """
     by_name = {one.name: one for one in told}
+    names = (*names, *(name for name in by_name if name not in names))  # an argument with a default, asked for by name
     _, inputs = target_apart(arrays, len(names))
     named = {array.name: array for array in inputs}
     if not set(names) <= set(named) | set(by_name) and len(inputs) != len(names):
@@ -259,19 +268,31 @@ def _torch_side(
     _, loaded = load.load(source)
     if isinstance(loaded, OnnxFile):
         raise NotApplicable("it works on PyTorch modules, and the model file is ONNX already")
-    modules = modules_of(loaded)
+    example = next(prepared.evaluation.batches(_batch(prepared.graph, 2)))
+    modules = modules_of(_traced(loaded, prepared, example))
     module = modules.module
     for method in methods:
         module = method(module, prepared.calibration)
     target = scratch / "exported" / MODEL
     target.parent.mkdir()
-    example = next(prepared.evaluation.batches(_batch(prepared.graph, 2)))
     changed = Modules(module, modules.input_names)
     export.export_original(changed, prepared.graph.inputs, example, target, plan.opset)
     check(target)
     inputs = prepared.evaluation.batches(_batch(prepared.graph, PARITY_BATCH), PARITY_SAMPLES)
     parity(changed, target, inputs)
     return target
+
+
+def _traced(loaded: "Program | Modules", prepared: Prepared, example: Arrays) -> "Program | Modules":
+    """TorchScript shows its layers only once it is traced; everything else shows them as it is."""
+    import torch
+
+    from costopt.export import program_of
+    from costopt.formats import Modules
+
+    if isinstance(loaded, Modules) and isinstance(loaded.module, torch.jit.ScriptModule):
+        return program_of(loaded, prepared.graph.inputs, example)
+    return loaded
 
 
 def _onnx_side(methods: tuple[OnnxMethod, ...], source: Path, calibration: Samples, scratch: Path) -> None:

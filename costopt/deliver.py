@@ -8,19 +8,16 @@ When nothing meets the budget there is no chosen file, and one that an earlier b
 """
 
 import json
-import os
 import shutil
 from pathlib import Path
 
 from costopt import plugins
-from costopt.build import artifact_of, folder_of
-from costopt.disk import write_atomically
+from costopt.build import MODEL, artifact_of, folder_of
+from costopt.disk import faults, write_atomically
+from costopt.graph import copy
 from costopt.journal import Journal
 from costopt.records import Artifact, Report, Row, Spec
 from costopt.reports import Render
-
-LINK_ABOVE_BYTES = 256 << 20
-"""Above this size the chosen file shares its blocks on disk with the recipe's, where the file system can."""
 
 
 def deliver(report: Report, journal: Journal) -> None:
@@ -44,14 +41,9 @@ def _copy(source: Path, target: Path) -> None:
     scratch = target.with_name(f".{target.name}")
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
-    for file in source.iterdir():
-        if file.name == "artifact.json":
-            continue
-        if file.stat().st_size > LINK_ABOVE_BYTES:
-            os.link(file, scratch / file.name)
-        else:
-            shutil.copy2(file, scratch / file.name)
-    scratch.rename(target)
+    with faults(target):
+        copy(source / MODEL, scratch / MODEL)
+        scratch.rename(target)
 
 
 def _manifest(report: Report, row: Row, artifact: Artifact) -> dict[str, object]:

@@ -232,7 +232,7 @@ def _run(
 
 def _notes(plan: Plan, prepared: Prepared) -> tuple[str, ...]:
     """What a reader must know about how the run was set up."""
-    notes = []
+    notes = list(prepared.notes)
     if prepared.metric != plan.metric:
         notes.append(
             f"the evaluation data hold no labels, so '{plan.metric.name}' can't be measured: "

@@ -51,10 +51,11 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class Modules:
-    """A module, in eval mode, and the names of its inputs in order."""
+    """A module, in eval mode, and the names of its inputs in order. `note` tells what its reader should know."""
 
     module: "torch.nn.Module"
     input_names: tuple[str, ...]
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
