@@ -4,7 +4,7 @@
 
 The best by the objective is seldom the best for certain. So everyone who meets the budget is compared with it, and
 among those whom the measurements can't tell from it the simplest wins: fewer methods, fewer options, the CPU provider,
-a smaller batch. (Being indistinguishable is not transitive, hence the comparison with one and the same best.)
+a smaller batch; then the one that keeps more accuracy. (Being indistinguishable is not transitive, hence the comparison with one and the same best.)
 The original is a candidate like any other and the simplest of all; "leave it alone" is a verdict, not a failure.
 """
 
@@ -92,6 +92,7 @@ class _Yardstick:
     """What every candidate is held against: the original as it was measured, the plan and the price."""
 
     baseline: Measured
+    original_s: float
     facts: Facts
     metric: Metric
     plan: Plan
@@ -103,7 +104,8 @@ def _rows(run: Run, found: Mapping[str, Outcome], plan: Plan, quote: Quote | Non
     baseline = found.get(run.baseline)
     yardstick = None
     if isinstance(baseline, Measured):
-        yardstick = _Yardstick(baseline, _facts(baseline), metric, plan, quote)
+        original_s = cost.original_seconds(one.timing for one in found.values() if isinstance(one, Measured))
+        yardstick = _Yardstick(baseline, original_s, _facts(baseline), metric, plan, quote)
     return tuple(_row(candidate, found.get(candidate.id), yardstick) for candidate in run.candidates)
 
 
@@ -155,14 +157,14 @@ def _beside_the_original(row: Row, measured: Measured, yardstick: _Yardstick | N
     """Speed-up, cost and drop against the original, and which limits are missed; nothing of it without an original."""
     if yardstick is None:
         return row
-    plan, base = yardstick.plan, yardstick.baseline.timing
+    plan = yardstick.plan
     original = measured.candidate == yardstick.baseline.candidate
     speedup = _ITSELF if original else stats.speedup(measured.timing, plan.confidence)
     compared = replace(
         row,
         speedup=speedup,
-        throughput_per_s=1 / cost.seconds_per_inference(base, speedup.value),
-        usd=cost.usd(base, speedup, yardstick.quote, plan.traffic),
+        throughput_per_s=speedup.value / yardstick.original_s,
+        usd=cost.usd(yardstick.original_s, speedup, yardstick.quote, plan.traffic),
         drop=_drop(measured, yardstick, original),
     )
     missed = limits.refusals(compared, plan.budget)
@@ -223,6 +225,7 @@ def _decide(run: Run, found: Mapping[str, Outcome], plan: Plan, quote: Quote | N
         rows=rows,
         baseline=next((row for row in rows if row.candidate.id == run.baseline and row.status == "measured"), None),
         against_itself=None if original is None else stats.speedup(original, plan.confidence),
+        drift_s=stats.drift(timings.values()) if timings else (0.0, 0.0),
         winner=min(rivals, key=_simplicity, default=None),
         ranked=ranked,
         rivals=rivals,
@@ -241,12 +244,11 @@ def _faster(one: Row, other: Row, run: Run, timings: Mapping[str, Timing], plan:
     return stats.between(timings[one.candidate.id], timings[other.candidate.id], plan.confidence)
 
 
-def _simplicity(row: Row) -> tuple[float, float, bool, float, float, str]:
-    """Fewer methods, fewer options, the CPU provider, a smaller batch, then faster; the id only breaks ties."""
-    candidate = row.candidate
-    options = sum(len(spec.options) for spec in candidate.recipe)
+def _simplicity(row: Row) -> tuple[tuple[float, ...], float, float, str]:
+    """How complicated, then how much accuracy is lost, then faster; the id only breaks ties."""
+    drop = 0.0 if row.drop is None else row.drop.drop.value
     speedup = 0.0 if row.speedup is None else row.speedup.value
-    return (len(candidate.recipe), options, candidate.provider != "cpu", candidate.batch, -speedup, candidate.id)
+    return (explain.complexity(row.candidate), drop, -speedup, row.candidate.id)
 
 
 def _nearest(rows: Sequence[Row]) -> tuple[Row, ...]:

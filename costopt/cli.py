@@ -55,7 +55,8 @@ def main() -> None:
         _say(str(problem))
         code = problem.exit_code
     except typer.TyperException as problem:
-        _say(f"{problem.format_message()} See `costopt --help`.")
+        if words := problem.format_message():  # without arguments the help was printed, and that says it all
+            _say(f"{words} See `costopt --help`.")
         code = problem.exit_code
     except BrokenPipeError:  # `costopt show | head`: whoever read has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

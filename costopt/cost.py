@@ -3,12 +3,14 @@
     seconds per inference ─▶ saturated: a machine that never idles
                           └▶ at traffic: whole machines, enough for the busiest moment, paid all the time
 
-A candidate's time per inference is the original's own mean time divided by the speed-up. Both halves of the speed-up
-were measured in turn, so a machine that was slow while this candidate had its turn does not make the candidate dear.
-Means and not medians go into money: a machine is busy during its stray pauses too.
+A candidate's time per inference is the original's divided by the speed-up. Both halves of the speed-up were measured
+in turn, so a machine that was slow while this candidate had its turn does not make the candidate dear. The original's
+own time is taken from its turns beside every candidate, all over the run, so that one slow minute does not set it.
 """
 
 import math
+import statistics
+from collections.abc import Iterable
 
 from costopt.records import Interval, Quote, Timing, Traffic, Usd
 
@@ -16,14 +18,21 @@ SECONDS_PER_HOUR = 3600
 MILLION = 1_000_000
 
 
-def seconds_per_inference(baseline: Timing, speedup: float) -> float:
-    """Seconds per inference of a candidate that is `speedup` times faster than the baseline with this timing.
+def original_seconds(timings: Iterable[Timing]) -> float:
+    """Seconds per inference of the original: the median, over all rounds of all candidates, of a round's mean.
 
-    Raises ValueError for a timing without calls.
+    Means inside a round, because a machine is busy during its stray pauses too; the median over rounds, because a
+    machine that other work slowed for a while was not slowed by the original. Raises ValueError when there is no round.
     """
-    if not baseline.seconds:
+    means = [
+        statistics.fmean(one.baseline_seconds) / timing.baseline_batch
+        for timing in timings
+        for one in timing.rounds
+        if one.baseline_seconds
+    ]
+    if not means:
         raise ValueError("the original has no timed calls, so no cost can be told")
-    return sum(baseline.seconds) / len(baseline.seconds) / baseline.batch / speedup
+    return statistics.median(means)
 
 
 def saturated_usd_per_million(usd_per_hour: float, seconds: float) -> float:
@@ -46,12 +55,12 @@ def traffic_usd_per_million(usd_per_hour: float, instances: int, traffic: Traffi
     return instances * usd_per_hour / (traffic.requests_per_second * SECONDS_PER_HOUR) * MILLION
 
 
-def usd(baseline: Timing, speedup: Interval, quote: Quote | None, traffic: Traffic | None) -> Usd:
+def usd(original_s: float, speedup: Interval, quote: Quote | None, traffic: Traffic | None) -> Usd:
     """What a candidate costs. Without a quote only `relative` is known, and with traffic the number of instances.
 
-    `speedup` is per inference against `baseline`. Raises ValueError for a timing without calls.
+    `original_s` are the original's seconds per inference, and `speedup` is per inference against it.
     """
-    seconds = seconds_per_inference(baseline, speedup.value)
+    seconds = original_s / speedup.value
     instances = None if traffic is None else instances_needed(traffic, seconds)
     if quote is None:
         return Usd(reciprocal(speedup), instances=instances)

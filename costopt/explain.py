@@ -11,12 +11,17 @@ from dataclasses import dataclass
 from costopt import stats, units
 from costopt.limits import change_in_words, excess, metric_in_words
 from costopt.objectives import Cost, MedianCall, Objective
-from costopt.records import Drop, Interval, Plan, Quote, Refusal, Row, Run
+from costopt.records import Candidate, Drop, Interval, Plan, Quote, Refusal, Row, Run
 
 NOT_YET = "not measured yet"
 
 STALE_AFTER_DAYS = 90
 """A price older than this is called old: a quarter of a year."""
+
+
+DRIFTED = 1.2
+"""A machine whose speed changed by more than this between candidates is said to have drifted: their milliseconds can't
+be compared, however well their ratios can. The threshold is a judgement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +30,8 @@ class Verdict:
 
     `ranked` are all that meet the budget, the best first; `rivals` are those of them that can't be told from the best
     (itself included), and `winner` is the simplest rival. `nearest` is empty when there is a winner. `baseline` is
-    None when the original was not measured; `against_itself` is its speed-up over itself as it was measured.
+    None when the original was not measured; `against_itself` is its speed-up over itself as it was measured, and
+    `drift_s` its fastest and slowest seconds per call beside any candidate.
     """
 
     run: Run
@@ -35,6 +41,7 @@ class Verdict:
     rows: tuple[Row, ...]
     baseline: Row | None
     against_itself: Interval | None
+    drift_s: tuple[float, float]
     winner: Row | None
     ranked: tuple[Row, ...]
     rivals: tuple[Row, ...]
@@ -142,14 +149,29 @@ def _outdone(row: Row, winner: Row, verdict: Verdict) -> str:
     best = verdict.ranked[0]
     if row in verdict.rivals:
         if best in (row, winner):
-            return "indistinguishable from the winner, which is simpler"
-        return "indistinguishable from the best, as is the winner, which is simpler"
+            return f"indistinguishable from the winner, which {_preferable(winner, row)}"
+        return f"indistinguishable from the best, as is the winner, which {_preferable(winner, row)}"
     if isinstance(verdict.objective, Cost) and _slower(row) and not _slower(winner) and row.speedup is not None:
         return f"{units.ratio(row.speedup.value)}: slower than the original"
     # A winner that only can't be told from the best may itself lie behind this row.
     if verdict.objective.key(winner) < verdict.objective.key(row):
         return verdict.objective.behind(row, winner, "the winner")
     return verdict.objective.behind(row, best, "the best, from which the winner is indistinguishable")
+
+
+def complexity(candidate: Candidate) -> tuple[float, ...]:
+    """What makes a candidate harder to live with, worst first: methods, options, another provider, a larger batch."""
+    options = sum(len(spec.options) for spec in candidate.recipe)
+    return (len(candidate.recipe), options, candidate.provider != "cpu", candidate.batch)
+
+
+def _preferable(winner: Row, row: Row) -> str:
+    """Why the winner was taken of two that can't be told apart by the objective."""
+    if complexity(winner.candidate) < complexity(row.candidate):
+        return "is simpler"
+    if winner.drop is not None and row.drop is not None and winner.drop.drop.value < row.drop.drop.value:
+        return "keeps more accuracy"
+    return "came out ahead"
 
 
 def _slower(row: Row) -> bool:
@@ -178,6 +200,13 @@ def _about_the_run(verdict: Verdict) -> Iterator[str]:
             f"the original against itself came out at {units.ratio(itself.value)} {ends}: the machine was not quiet, "
             "so read small differences with care"
         )
+    fastest_s, slowest_s = verdict.drift_s
+    if slowest_s > DRIFTED * fastest_s:
+        yield (
+            f"the machine's speed changed while it measured: the original took {units.ms(fastest_s * 1e3)} to "
+            f"{units.ms(slowest_s * 1e3)} ms a call beside different candidates; speed-ups and costs are paired and hold, "
+            "milliseconds are those of their moment"
+        )
     if any(row.status == "measured" and row.candidate.batch > 1 for row in verdict.rows):
         yield "latency is per call, and a call serves a whole batch"
     if isinstance(verdict.objective, MedianCall):
@@ -198,7 +227,8 @@ def _about_the_winner(verdict: Verdict) -> Iterator[str]:
     others = [row for row in verdict.rivals if row is not winner]
     if others:
         names = ", ".join(_name(row, verdict) for row in others)
-        yield f"the best are indistinguishable, so the simplest of them won, over {names}"
+        reason = " and ".join(sorted({_preferable(winner, row) for row in others}))
+        yield f"the best are indistinguishable; the winner {reason}, compared with {names}"
 
 
 def _about_money(verdict: Verdict, today: datetime.date) -> Iterator[str]:

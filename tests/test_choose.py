@@ -92,7 +92,8 @@ def test_of_two_that_can_not_be_told_apart_the_simpler_wins_and_the_report_says_
     report = judged(ORIGINAL, fancy, QUANTISED)
     assert won(report, QUANTISED)
     assert row_of(report, fancy).lost == "indistinguishable from the winner, which is simpler"
-    assert "the best are indistinguishable, so the simplest of them won, over slim + int8_static on cpu" in report.notes
+    said = "the best are indistinguishable; the winner is simpler, compared with slim + int8_static on cpu"
+    assert said in report.notes
 
 
 def test_a_file_like_the_original_is_no_reason_to_change() -> None:
@@ -116,6 +117,22 @@ def test_a_file_like_the_original_is_no_reason_to_change() -> None:
 def test_simpler_means(simpler: Measured, other: Measured) -> None:
     assert won(judged(ORIGINAL, simpler, other), simpler)
     assert won(judged(ORIGINAL, other, simpler), simpler)
+
+
+def test_of_two_as_simple_and_as_fast_the_one_that_keeps_more_accuracy_wins() -> None:
+    worse, better = measured(recipe("a"), ms=0.499, correct=3600), measured(recipe("b"), ms=0.5, correct=3700)
+    report = judged(ORIGINAL, worse, better)
+    assert won(report, better)
+    assert row_of(report, worse).lost == "indistinguishable from the winner, which keeps more accuracy"
+
+
+def test_a_machine_whose_speed_changed_is_told() -> None:
+    slow = measured(recipe("a"), ms=2.0, baseline_ms=4.0)
+    said = [note for note in judged(ORIGINAL, slow).notes if "speed changed while it measured" in note]
+    assert len(said) == 1
+    assert "1.00 to 4.00 ms" in said[0]
+    steady = judged(ORIGINAL, measured(recipe("a"), ms=0.5))
+    assert not [note for note in steady.notes if "speed changed" in note]
 
 
 def test_being_indistinguishable_is_measured_from_the_single_best_and_does_not_creep() -> None:

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from costopt import cost
 from costopt.records import Interval, Quote, Round, Timing, Traffic
-from tests.factories import timing
 
 QUOTE = Quote(0.09, "example/small", "an example", "2026-08-01")
 TWICE = Interval(2.0, 1.6, 2.5)
@@ -37,25 +36,31 @@ def test_even_no_traffic_to_speak_of_needs_a_machine() -> None:
     assert cost.instances_needed(Traffic(0.001), 0.001) == 1
 
 
-def test_a_candidate_takes_the_originals_mean_time_over_its_speed_up() -> None:
-    # 8 ms a call of 4 inferences is 2 ms an inference; twice as fast is 1 ms.
-    assert cost.seconds_per_inference(timing(8.0, batch=4), 2.0) == pytest.approx(0.001)
+def test_the_originals_time_is_per_inference() -> None:
+    # 8 ms a call of 4 inferences is 2 ms an inference.
+    assert cost.original_seconds([Timing((Round((0.001,), (0.008,)),), 1, 4, "here")]) == pytest.approx(0.002)
+
+
+def test_a_slow_minute_does_not_set_the_originals_time() -> None:
+    quiet = [Timing((Round((0.001,), (0.002,)),), 1, 1, "here")] * 2
+    disturbed = Timing((Round((0.004,), (0.008,)),), 1, 1, "here")
+    assert cost.original_seconds([disturbed, *quiet]) == pytest.approx(0.002)
 
 
 def test_stray_pauses_of_the_original_are_paid_for() -> None:
     # 1, 1 and 4 ms: the median is 1 ms and the mean, which a busy machine takes, is 2 ms.
     calls = (0.001, 0.001, 0.004)
-    assert cost.seconds_per_inference(Timing((Round(calls, calls),), 1, 1, "here"), 1.0) == pytest.approx(0.002)
+    assert cost.original_seconds([Timing((Round(calls, calls),), 1, 1, "here")]) == pytest.approx(0.002)
 
 
 def test_without_calls_there_is_no_cost() -> None:
     with pytest.raises(ValueError, match="no timed calls"):
-        cost.seconds_per_inference(Timing((), 1, 1, "here"), 1.0)
+        cost.original_seconds([Timing((), 1, 1, "here")])
 
 
 def test_all_of_it_together() -> None:
     # The original takes 20 ms, the candidate 10 ms: 0.25 USD saturated; at 50 a second and a peak of 3 as above, 1 USD.
-    found = cost.usd(timing(20.0), TWICE, QUOTE, Traffic(50, 3))
+    found = cost.usd(0.02, TWICE, QUOTE, Traffic(50, 3))
     assert found.saturated == pytest.approx(0.25)
     assert found.at_traffic == pytest.approx(1.0)
     assert found.instances == 2
@@ -63,7 +68,7 @@ def test_all_of_it_together() -> None:
 
 
 def test_without_a_price_costs_are_relative_and_machines_are_counted() -> None:
-    found = cost.usd(timing(20.0), TWICE, None, Traffic(50, 3))
+    found = cost.usd(0.02, TWICE, None, Traffic(50, 3))
     assert (found.saturated, found.at_traffic, found.instances) == (None, None, 2)
     assert found.relative.value == 0.5
 

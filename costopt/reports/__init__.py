@@ -112,8 +112,15 @@ def source(report: Report) -> str:
     words = f"run {run.id} of {run.model} on {run.machine.cpu}, {run.machine.cores} cores"
     if quote is None:
         return one_line(words)
-    dated = ", ".join(part for part in (quote.instance, quote.source, quote.as_of) if part)
+    dated = ", ".join(part for part in (quote.instance, _short(quote.source), quote.as_of) if part)
     return one_line(f"{words}; {units.usd(quote.usd_per_hour)} an hour ({dated})")
+
+
+def _short(source: str) -> str:
+    """A link without its path inside the repository, which the JSON report has in full."""
+    if not source.startswith("https://"):
+        return source
+    return "/".join(source.removeprefix("https://").split("/")[:3])
 
 
 def metric_label(report: Report) -> str:
