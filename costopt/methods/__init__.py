@@ -38,7 +38,7 @@ class Calibration(Protocol):
         """Batches of at most `size` samples in order, `limit` samples in all."""
 
 
-class Method(ABC):
+class Method(ABC):  # noqa: B024 - what is abstract differs between the two kinds below
     """What both kinds of method share: when `recipes: auto` tries them."""
 
     automatic: ClassVar[tuple[Mapping[str, Value], ...]] = ({},)
@@ -71,18 +71,24 @@ class TorchMethod(Method):
 
 
 SMALLEST_SHARE = 0.1
-"""A method that treats less than this share of the parameters can save at most a tenth of the file and of its reading."""
+"""A method that treats a smaller share of the parameters saves less than a tenth of the file."""
+
+
+MOVING = frozenset({"Concat", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"})
+"""What only moves values. Weights that pass through it first (torch's exporter reorders those of an LSTM so) belong to
+an operator that is known when constants have been folded, not before."""
 
 
 def weights_elsewhere(graph: Graph, operators: Collection[str], lack: str) -> str | None:
     """Why it is not worth it to treat `operators` alone: "97 % of the weights sit in Conv, which has no int4 kernel".
 
-    `lack` ends that sentence. None when `operators` hold at least `SMALLEST_SHARE` of the parameters.
+    `lack` ends that sentence. None when `operators` hold, or may hold, at least `SMALLEST_SHARE` of the parameters.
     """
     if graph.parameters == 0:
         return "the graph holds no weights"
+    treated = {*operators, *MOVING} if not graph.operators.keys().isdisjoint(operators) else {*operators}
     held = graph.parameters_by_operator
-    if sum(held.get(operator, 0) for operator in operators) >= SMALLEST_SHARE * graph.parameters:
+    if sum(held.get(operator, 0) for operator in treated) >= SMALLEST_SHARE * graph.parameters:
         return None
-    most, count = max(((name, held[name]) for name in held if name not in operators), key=lambda pair: pair[1])
+    most, count = max(((name, held[name]) for name in held if name not in treated), key=lambda pair: pair[1])
     return f"{percent(count / graph.parameters)} of the weights sit in {most}, which {lack}"
