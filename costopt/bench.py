@@ -15,7 +15,7 @@ from costopt.records import Candidate, Round
 from costopt.samples import Samples
 from costopt.worker import Child
 
-ROUNDS = 10
+ROUNDS = 16
 """Rounds per candidate: each gives one paired ratio, and the interval comes from their spread."""
 
 ROUND_S = 0.1

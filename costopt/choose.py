@@ -4,7 +4,8 @@
 
 The best by the objective is seldom the best for certain. So everyone who meets the budget is compared with it, and
 among those whom the measurements can't tell from it the simplest wins: fewer methods, fewer options, the CPU provider,
-a smaller batch; then the one that keeps more accuracy. (Being indistinguishable is not transitive, hence the comparison with one and the same best.)
+a smaller batch; then the one that keeps more accuracy. (Being indistinguishable is not transitive, hence the comparison
+with one and the same best.)
 The original is a candidate like any other and the simplest of all; "leave it alone" is a verdict, not a failure.
 """
 

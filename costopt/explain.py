@@ -204,8 +204,8 @@ def _about_the_run(verdict: Verdict) -> Iterator[str]:
     if slowest_s > DRIFTED * fastest_s:
         yield (
             f"the machine's speed changed while it measured: the original took {units.ms(fastest_s * 1e3)} to "
-            f"{units.ms(slowest_s * 1e3)} ms a call beside different candidates; speed-ups and costs are paired and hold, "
-            "milliseconds are those of their moment"
+            f"{units.ms(slowest_s * 1e3)} ms a call beside different candidates; speed-ups and costs are paired and "
+            "hold, milliseconds are those of their moment"
         )
     if any(row.status == "measured" and row.candidate.batch > 1 for row in verdict.rows):
         yield "latency is per call, and a call serves a whole batch"

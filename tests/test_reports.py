@@ -268,7 +268,19 @@ def test_what_stands_for_an_unknown_figure_is_explained() -> None:
 def test_a_skipped_candidate_is_listed_with_its_reason_and_has_no_row() -> None:
     text = render("table", faults())
     assert not any("fp16" in line for line in lines_of_table(text))
+    assert "- fp16: every weight is float16 already" in text
+
+
+def test_a_recipe_that_was_skipped_everywhere_is_said_once() -> None:
+    report = faults()
+    skipped = next(row for row in report.rows if row.status == "skipped")
+    again = replace(skipped, candidate=replace(skipped.candidate, batch=8))
+    text = render("table", replace(report, rows=(*report.rows, again)))
+    assert text.count("- fp16") == 1
+    elsewhere = replace(again, reason="another reason")
+    text = render("table", replace(report, rows=(*report.rows, elsewhere)))
     assert "- fp16 on cpu, batch 1: every weight is float16 already" in text
+    assert "- fp16 on cpu, batch 8: another reason" in text
 
 
 def test_an_invalid_candidate_is_listed_with_the_fix() -> None:

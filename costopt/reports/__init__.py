@@ -90,9 +90,21 @@ def who(candidate: Candidate, report: Report) -> str:
 
 
 def lost(report: Report) -> tuple[tuple[str, str], ...]:
-    """Each of the other candidates, in words, and why it was not chosen; with the fix where there is one."""
+    """Each of the other candidates, in words, and why it was not chosen; with the fix where there is one.
+
+    A recipe that was skipped or failed for the same reason everywhere is said once, by its name alone.
+    """
     known = {report.winner, *report.nearest}
-    return tuple((who(row.candidate, report), _why(row)) for row in report.rows if row.candidate.id not in known)
+    fates: dict[str, set[str]] = {}
+    for row in report.rows:
+        fates.setdefault(row.candidate.label, set()).add(f"{row.status} {_why(row)}")
+    words: dict[tuple[str, str], None] = {}  # a dict keeps the order, and each line once
+    for row in report.rows:
+        if row.candidate.id not in known:
+            everywhere = row.status in ("skipped", "failed") and len(fates[row.candidate.label]) == 1
+            name = one_line(row.candidate.label) if everywhere else who(row.candidate, report)
+            words[name, _why(row)] = None
+    return tuple(words)
 
 
 def nearest(report: Report) -> tuple[tuple[str, str], ...]:
