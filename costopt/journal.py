@@ -11,6 +11,7 @@ before it appends; so at most the candidate in flight is lost, and starting agai
 """
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -99,6 +100,10 @@ class Journal:
             yield
         finally:
             lock.release()
+
+    def discard(self) -> None:
+        """Take the folder away again, when nothing was found that is worth keeping."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def write_run(self, run: Run) -> None:
         """Record what all candidates share."""

@@ -33,8 +33,8 @@ from costopt.worker import Child
 
 log = logging.getLogger("costopt")
 
-BUILD_LIMIT_S = 1800.0
-SCORE_LIMIT_S = 3600.0
+LEAST_LIMIT_S = 300.0
+"""However short the run's time limit, building or scoring one candidate may take this long before it counts as hung."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,11 @@ class Job:
     def folder(self) -> Path:
         """The run's folder; on a cluster it lies on shared storage."""
         return Path(self.run)
+
+    @property
+    def limit_s(self) -> float:
+        """What one stage of one candidate may take: no longer than the whole run was given."""
+        return max(LEAST_LIMIT_S, self.plan.time_limit_s)
 
 
 def evaluate(candidate: Candidate, job: Job) -> Outcome:
@@ -71,7 +76,7 @@ def _built(candidate: Candidate, job: Job) -> Artifact:
     if found is None:
         log.info("%s: building", candidate.label)
         with Child("compress", job.folder / "logs" / f"build-{candidate.recipe_id}.log") as child:
-            child.ask(build, _build_request(candidate.recipe, job), BUILD_LIMIT_S)
+            child.ask(build, _build_request(candidate.recipe, job), job.limit_s)
         found = artifact_of(candidate.recipe, job.folder)
     if found is None:
         raise CostoptError(f"{folder_of(candidate.recipe, job.folder)} vanished while the run was using it")
@@ -116,7 +121,7 @@ def _score(child: Child, job: Job) -> Score:
     answer = child.ask(
         session.score,
         {"metric": prepared.metric.name, "options": dict(prepared.metric.options), "reference": reference},
-        SCORE_LIMIT_S,
+        job.limit_s,
     )
     return Score(prepared.metric, prepared.against, tuple(tuple(row) for row in answer["facts"]))
 

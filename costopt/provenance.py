@@ -7,11 +7,10 @@ versions of what computes. It leaves out the budget and the prices, which only j
 import hashlib
 import json
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
 
-from costopt.errors import ModelFileError
 from costopt.records import Machine, ModelSource, Plan
 
 PACKAGES = (
@@ -52,21 +51,23 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def digests(source: ModelSource, plan: Plan) -> dict[str, str]:
-    """Digests of what goes in. A `module:function` has none: its words stand for it.
+def digests(model: Sequence[Path], plan: Plan) -> dict[str, str]:
+    """Digests of what goes in: the model's files, its external data among them, and the data.
 
-    Raises ModelFileError when the model file can't be read.
+    A `module:function` has no digest: its words stand for it. Raises OSError when a file can't be read.
     """
-    path = Path(source.path)
-    if not path.exists():
-        raise ModelFileError(f"{path}: there is no such file; give the path of a model file")
-    found = {"model_sha256": sha256(path)}
+    found = {"model_sha256": _together([sha256(file) for file in model])}
     for name, data in (("evaluation", plan.data.evaluation), ("calibration", plan.data.calibration)):
         if data is not None:
             found[f"{name}_sha256" if Path(data).exists() else name] = (
                 sha256(Path(data)) if Path(data).exists() else data
             )
     return found
+
+
+def _together(digests: Sequence[str]) -> str:
+    """One file's digest is its own, so that a reader can check it with any tool."""
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def run_id(source: ModelSource, plan: Plan, inputs: dict[str, str], machine: Machine, tools: dict[str, str]) -> str:

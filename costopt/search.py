@@ -15,10 +15,11 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from costopt import choose, deliver, machine, plugins, provenance, units
+from costopt import choose, deliver, load, machine, plugins, provenance, units
 from costopt.build import Prepared, artifact_of, prepare, split
 from costopt.disk import write_atomically
 from costopt.errors import CandidateError, CostoptError, UsageError
+from costopt.graph import files as files_of
 from costopt.journal import Journal, from_json, to_json
 from costopt.methods import Method
 from costopt.pipeline import Job, evaluate
@@ -73,14 +74,15 @@ def compress(source: ModelSource, plan: Plan, out: Path, watcher: Watcher | None
     Raises UsageError for what the user must mend, CostoptError when the original itself can't be measured.
     """
     began = time.monotonic()
-    choose.quote_for(plan)  # a price that is missing is said now, not after the first measurement
-    here = machine.here()
-    inputs, tools = provenance.digests(source, plan), provenance.versions()
+    refuse_early(plan)
+    files = _files(source)
+    providers, here = _providers(plan), machine.here()
+    inputs, tools = provenance.digests(files, plan), provenance.versions()
     journal = Journal(out / provenance.run_id(source, plan, inputs, here, tools))
     with journal.held():
         journal.mend()
         prepared = _prepared(source, plan, journal)
-        tries = what_to_try(plan, prepared.graph, _providers(plan), here)
+        tries = what_to_try(plan, prepared.graph, providers, here)
         run = _run(source, plan, prepared, tries, here, inputs, tools, journal)
         journal.write_run(run)
         journal.write_plan(plan)
@@ -89,6 +91,22 @@ def compress(source: ModelSource, plan: Plan, out: Path, watcher: Watcher | None
         report = choose.judge(run, journal.outcomes(), plan, datetime.date.today())
         deliver.deliver(report, journal)
     return report, journal
+
+
+def refuse_early(plan: Plan) -> None:
+    """Say what can be known to be wrong now, not after minutes of work. Raises UsageError."""
+    choose.quote_for(plan)
+    for recipe in plan.recipes or ():
+        try:
+            split(recipe)
+        except CandidateError as problem:
+            raise UsageError(f"recipes: {problem.reason}") from problem
+
+
+def _files(source: ModelSource) -> tuple[Path, ...]:
+    """The files that the model lies in. Raises ModelFileError for what is no model file, before anything is written."""
+    path = Path(source.path)
+    return files_of(path) if load.recognise(path) == "onnx" else (path,)
 
 
 def _prepared(source: ModelSource, plan: Plan, journal: Journal) -> Prepared:
@@ -101,6 +119,9 @@ def _prepared(source: ModelSource, plan: Plan, journal: Journal) -> Prepared:
     try:
         with Child("load", journal.folder / "logs" / "prepare.log") as child:
             answer = child.ask(prepare, request, PREPARE_LIMIT_S)
+    except UsageError:
+        journal.discard()
+        raise
     except CandidateError as problem:
         raise CostoptError(f"the original failed at stage '{problem.stage}': {problem.reason}") from problem
     write_atomically(record, answer["prepared"])
@@ -144,7 +165,7 @@ def what_to_try(plan: Plan, graph: Graph, providers: dict[str, str | None], here
     """Every recipe on every provider at every batch and thread count, the baseline first.
 
     The baseline is the original on the CPU provider (or the first one asked for) at the first batch.
-    Raises UsageError for a recipe in an order that can't work, or a batch that the model does not take.
+    Raises UsageError for a batch that the model does not take.
     """
     present = [name for name, reason in providers.items() if reason is None]
     threads = plan.threads or (here.cores,)
@@ -181,10 +202,7 @@ def _recipes(plan: Plan, graph: Graph) -> Iterator[tuple[Recipe, str | None]]:
     """Recipes to try, each with the reason why it need not be (None when it should); the original comes first."""
     yield (), None
     if plan.recipes is not None:
-        for recipe in plan.recipes:
-            _refuse_wrong_order(recipe)
-            if recipe:
-                yield recipe, None
+        yield from ((recipe, None) for recipe in plan.recipes if recipe)
         return
     for name in plugins.names("methods"):
         method = plugins.find("methods", name, Method)
@@ -192,13 +210,6 @@ def _recipes(plan: Plan, graph: Graph) -> Iterator[tuple[Recipe, str | None]]:
             spec = Spec(name, options)
             reason = plugins.make("methods", spec, Method).unsuitable(graph)
             yield (spec,), reason
-
-
-def _refuse_wrong_order(recipe: Recipe) -> None:
-    try:
-        split(recipe)
-    except CandidateError as problem:
-        raise UsageError(f"recipes: {problem.reason}") from problem
 
 
 def _run(

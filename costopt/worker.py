@@ -51,7 +51,8 @@ class Child:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "costopt.worker", str(os.getpid())],
+                # -P: the current folder may hold files that somebody sent; a `numpy.py` there must not be imported.
+                [sys.executable, "-P", "-m", "costopt.worker", str(os.getpid())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=output,

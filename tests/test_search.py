@@ -6,7 +6,7 @@ from costopt import plugins
 from costopt.errors import UsageError
 from costopt.methods import Method
 from costopt.records import Data, Failed, Graph, InputSpec, Invalid, Machine, Plan, Skipped, Spec
-from costopt.search import Tries, never_built, what_to_try
+from costopt.search import Tries, never_built, refuse_early, what_to_try
 
 HERE = Machine("a CPU", 4, 8 << 30, "Linux")
 IMAGE = InputSpec("image", ("batch", 1, 8, 8), "float32")
@@ -79,7 +79,7 @@ def test_a_batch_that_the_model_does_not_take_is_refused_with_the_remedy() -> No
 
 def test_a_torch_side_method_after_an_onnx_side_one_is_refused() -> None:
     with pytest.raises(UsageError, match="must come before"):
-        tries(plan(recipes=((Spec("fp16"), Spec("fold_batchnorm")),)))
+        refuse_early(plan(recipes=((Spec("fp16"), Spec("fold_batchnorm")),)))
 
 
 def test_a_file_that_cannot_be_made_is_not_tried_again_for_other_providers() -> None:

@@ -25,6 +25,12 @@ def wait_until(holds: Callable[[], bool], limit_s: float = 10.0) -> bool:
     return holds()
 
 
+@pytest.fixture(autouse=True)
+def findable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Children don't look for modules in the current folder, so they are told where these tests lie."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent.parent))
+
+
 @pytest.fixture
 def child(tmp_path: Path) -> Iterator[Child]:
     with Child("bench", tmp_path / "child.log") as one:
@@ -104,6 +110,18 @@ def test_no_child_outlives_its_block_even_when_it_is_paused(tmp_path: Path) -> N
         number = one.ask(child_tasks.own_id, {}, LIMIT_S)["pid"]
         one.pause()
     assert not psutil.pid_exists(number)
+
+
+def test_a_child_imports_nothing_from_the_folder_that_the_user_stands_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    canary = tmp_path / "canary"
+    for name in ("numpy", "psutil", "json", "costopt"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(canary)!r}, 'w').close()")
+    monkeypatch.chdir(tmp_path)
+    with Child("bench", tmp_path / "child.log") as one:
+        assert one.ask(child_tasks.double, {"value": 2}, LIMIT_S) == {"value": 4}
+    assert not canary.exists()
 
 
 PARENT = """
