@@ -106,7 +106,12 @@ def refuse_early(plan: Plan) -> None:
 def _files(source: ModelSource) -> tuple[Path, ...]:
     """The files that the model lies in. Raises ModelFileError for what is no model file, before anything is written."""
     path = Path(source.path)
-    return files_of(path) if load.recognise(path) == "onnx" else (path,)
+    if load.recognise(path) != "onnx":
+        return (path,)
+    load.load(
+        source
+    )  # a file that is damaged, or whose external data lies where it must not, is refused before it is read
+    return files_of(path)
 
 
 def _prepared(source: ModelSource, plan: Plan, journal: Journal) -> Prepared:

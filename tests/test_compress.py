@@ -150,6 +150,7 @@ def test_without_labels_the_metric_is_agreement_and_the_report_says_so(place: Wo
     assert any("labels" in note for note in answer["notes"])
 
 
+@pytest.mark.slow
 def test_two_inputs_with_a_dynamic_sequence_work(tmp_path: Path) -> None:
     encoder = models.small_encoder()
     models.save_onnx(encoder, tmp_path / "model.onnx")
@@ -165,6 +166,7 @@ def test_two_inputs_with_a_dynamic_sequence_work(tmp_path: Path) -> None:
     assert all(row["metric"]["value"] > 0.9 for row in rows)
 
 
+@pytest.mark.slow
 def test_recipes_auto_tries_what_applies_and_says_why_the_rest_does_not(place: Workplace) -> None:
     place.budget({"recipes": "auto"})
     ended = place.compress("--format", "json")
@@ -297,11 +299,16 @@ BAD_FILES: dict[str, Callable[[Path], object]] = {
 }
 
 
-@pytest.mark.parametrize("what", BAD_FILES)
-@pytest.mark.parametrize("name", ["model.onnx", "evaluation.npz", "budget.yaml"])
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        (name, what)
+        for name in ("model.onnx", "evaluation.npz", "budget.yaml")
+        for what in BAD_FILES
+        if (name, what) != ("budget.yaml", "truncated")  # half of a YAML file may well be a good YAML file
+    ],
+)
 def test_a_bad_file_ends_in_a_line_or_two_and_exit_code_two(place: Workplace, name: str, what: str) -> None:
-    if (name, what) == ("budget.yaml", "truncated"):
-        pytest.skip("half of a YAML file may well be a good YAML file")
     BAD_FILES[what](place.folder / name)
     ended = place.compress()
     assert ended.returncode == 2, ended.stderr

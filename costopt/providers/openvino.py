@@ -29,7 +29,10 @@ class Openvino(Provider):
         if importlib.util.find_spec("onnxruntime_ep_openvino") is None:
             return "the plug-in is not installed: pip install 'costopt[openvino]'"
         if not _cpu_devices():
-            return "the plug-in takes no device of this machine: its releases up to 1.8 take Intel hardware only"
+            return (
+                "the plug-in takes no device of this machine: its releases up to 1.8 take Intel hardware only; "
+                "measure on an Intel machine, or leave openvino out of `providers`"
+            )
         return None
 
     def attach(self, options: onnxruntime.SessionOptions) -> list[str]:
