@@ -22,7 +22,7 @@ from costopt import plugins
 from costopt.arrays import ArrayFile
 from costopt.errors import CandidateError, ModelFileError, NotApplicable
 from costopt.graph import artifact, check, copy, describe
-from costopt.journal import from_json, to_json
+from costopt.journal import from_json, stored, to_json
 from costopt.matching import target_apart
 from costopt.methods import Method, OnnxMethod, TorchMethod
 from costopt.metrics import Metric
@@ -59,6 +59,13 @@ class Prepared:
     reference: Samples | None
     notes: tuple[str, ...] = ()
 
+    def is_there(self) -> bool:
+        """Whether the data still lie where they were: a folder that was moved must be prepared again."""
+        kinds = (self.evaluation, self.calibration, self.reference)
+        inputs = [array for one in kinds if one is not None for given in one.inputs for array in given.parts]
+        targets = [one.target for one in kinds if one is not None and one.target is not None]
+        return all(Path(array.path).is_file() for array in (*inputs, *targets))
+
 
 def folder_of(recipe: Recipe, run: Path) -> Path:
     """Where the file of a recipe lies."""
@@ -68,7 +75,7 @@ def folder_of(recipe: Recipe, run: Path) -> Path:
 def artifact_of(recipe: Recipe, run: Path) -> Artifact | None:
     """The file that a recipe has made already."""
     record = folder_of(recipe, run) / "artifact.json"
-    return from_json(Artifact, record.read_bytes()) if record.is_file() else None
+    return stored(Artifact, record) if record.is_file() else None
 
 
 # ---------------------------------------------------------------------------------------- once a run
@@ -142,7 +149,8 @@ def _parity(loaded: "Loaded", file: Path, evaluation: Samples, graph: Graph) -> 
         return None
     from costopt.parity import parity
 
-    return parity(loaded, file, evaluation.batches(_batch(graph, PARITY_BATCH), PARITY_SAMPLES))
+    batches = _whole_batches(evaluation, graph, PARITY_SAMPLES)
+    return parity(loaded, file, (batch for batch, _ in batches))
 
 
 def inputs_of(
@@ -188,6 +196,19 @@ def _batch(graph: Graph, wanted: int) -> int:
     return first if isinstance(first, int) else wanted
 
 
+def _whole_batches(samples: Samples, graph: Graph, limit: int | None = None) -> Iterator[tuple[Arrays, int]]:
+    """Batches that the graph takes, each with how many of its rows are samples.
+
+    Where the graph takes batches of one size only, a short last one is filled up with its own rows.
+    """
+    size = _batch(graph, PARITY_BATCH)
+    fixed = _batch(graph, 0) != 0
+    for batch in samples.batches(size, limit):
+        count = len(next(iter(batch.values())))
+        rows = np.arange(size if fixed else count) % count
+        yield {name: array[rows] for name, array in batch.items()}, count
+
+
 def _calibration(plan: Plan, graph: Graph, evaluation: Samples, run: Path) -> Samples:
     """Calibration inputs; where none are given, the evaluation's inputs, which need no labels either."""
     if plan.data.calibration is None:
@@ -200,8 +221,16 @@ def _reference(loaded: "Loaded", evaluation: Samples, graph: Graph, run: Path) -
     from costopt.parity import reference_outputs
 
     names = tuple(output.name for output in graph.outputs)
-    outputs = reference_outputs(loaded, evaluation.batches(_batch(graph, PARITY_BATCH)), names)
-    return Samples.written(outputs, run / "data" / "reference")
+    counts = []
+
+    def inputs() -> Iterator[Arrays]:
+        for batch, count in _whole_batches(evaluation, graph):
+            counts.append(count)
+            yield batch
+
+    outputs = reference_outputs(loaded, inputs(), names)
+    cut = ({name: array[: counts[-1]] for name, array in one.items()} for one in outputs)
+    return Samples.written(cut, run / "data" / "reference")
 
 
 def effective_metric(wanted: Spec, data: Samples, graph: Graph) -> tuple[Spec, Literal["target", "original"]]:
@@ -278,8 +307,8 @@ def _torch_side(
     changed = Modules(module, modules.input_names)
     export.export_original(changed, prepared.graph.inputs, example, target, plan.opset)
     check(target)
-    inputs = prepared.evaluation.batches(_batch(prepared.graph, PARITY_BATCH), PARITY_SAMPLES)
-    parity(changed, target, inputs)
+    batches = _whole_batches(prepared.evaluation, prepared.graph, PARITY_SAMPLES)
+    parity(changed, target, (batch for batch, _ in batches))
     return target
 
 

@@ -4,7 +4,6 @@
 3 ran well, nothing meets the budget · 130 or 143 interrupted. Results go to stdout, all else to stderr.
 """
 
-import os
 import signal
 import sys
 from types import FrameType
@@ -58,9 +57,6 @@ def main() -> None:
         if words := problem.format_message():  # without arguments the help was printed, and that says it all
             _say(f"{words} See `costopt --help`.")
         code = problem.exit_code
-    except BrokenPipeError:  # `costopt show | head`: whoever read has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
     sys.exit(code)
 
 

@@ -8,6 +8,7 @@ When nothing meets the budget there is no chosen file, and one that an earlier b
 """
 
 import json
+import logging
 import shutil
 from pathlib import Path
 
@@ -19,18 +20,22 @@ from costopt.journal import Journal
 from costopt.records import Artifact, Report, Row, Spec
 from costopt.reports import Render
 
+log = logging.getLogger("costopt")
+
 
 def deliver(report: Report, journal: Journal) -> None:
     """Write report, chosen file and manifest into the run's folder. Raises CostoptError when the disk is full."""
     render = plugins.make("reports", Spec("json"), Render)
     write_atomically(journal.folder / "report.json", render(report))
-    shutil.rmtree(journal.folder / "chosen", ignore_errors=True)
-    (journal.folder / "manifest.json").unlink(missing_ok=True)
-    if report.winner is None:
+    row = report.row(report.winner) if report.winner else None
+    artifact = artifact_of(row.candidate.recipe, journal.folder) if row else None
+    if row is not None and artifact is None:
+        log.warning("the chosen file is not in %s any more: nothing was laid ready", journal.artifacts)
         return
-    row = report.row(report.winner)
-    artifact = artifact_of(row.candidate.recipe, journal.folder)
-    if artifact is None:  # judged again on a machine that holds the facts and not the files
+    with faults(journal.folder):
+        shutil.rmtree(journal.folder / "chosen", ignore_errors=True)
+        (journal.folder / "manifest.json").unlink(missing_ok=True)
+    if row is None or artifact is None:
         return
     _copy(folder_of(row.candidate.recipe, journal.folder), journal.folder / "chosen")
     write_atomically(journal.folder / "manifest.json", json.dumps(_manifest(report, row, artifact), indent=2) + "\n")
@@ -40,8 +45,8 @@ def _copy(source: Path, target: Path) -> None:
     """Copy a recipe's files whole: a reader sees the folder complete or not at all."""
     scratch = target.with_name(f".{target.name}")
     shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir()
     with faults(target):
+        scratch.mkdir()
         copy(source / MODEL, scratch / MODEL)
         scratch.rename(target)
 

@@ -48,6 +48,20 @@ def from_json(kind: type[T], text: str | bytes) -> T:
     return record
 
 
+def stored(kind: type[T], path: Path) -> T:
+    """The record in a file of a run. Raises UsageError when it can't be read, or is damaged."""
+    try:
+        return from_json(kind, path.read_bytes())
+    except OSError as fault:
+        raise UsageError(f"can't read {path}: {fault.strerror}") from fault
+    except ValidationError as problem:
+        where = ".".join(str(part) for part in problem.errors()[0]["loc"])
+        raise UsageError(
+            f"{path} is damaged or of another version of costopt (at '{where}'); take the run's folder away, or give "
+            "another with --out, and run `costopt compress` again"
+        ) from problem
+
+
 class Journal:
     """One run's folder."""
 
@@ -70,7 +84,9 @@ class Journal:
         Raises UsageError when there is none, or more than one.
         """
         direct = [path for path in (Path(name), root / name) if (path / "run.json").is_file()]
-        found = direct[:1] or sorted(path.parent for path in root.glob(f"{name}*/run.json"))
+        found = direct[:1] or sorted(
+            path.parent for path in root.glob("*/run.json") if name and path.parent.name.startswith(name)
+        )
         if len(found) == 1:
             return cls(found[0])
         runs = ", ".join(sorted(path.parent.name for path in root.glob("*/run.json")))
@@ -115,29 +131,22 @@ class Journal:
 
     def run(self) -> Run:
         """What all candidates share. Raises UsageError when it can't be read."""
-        return self._read(Run, "run.json")
+        return stored(Run, self.folder / "run.json")
 
     def plan(self) -> Plan:
         """The budget that the run was last asked with. Raises UsageError when it can't be read."""
-        return self._read(Plan, "plan.json")
-
-    def _read(self, kind: type[T], name: str) -> T:
-        path = self.folder / name
-        try:
-            return from_json(kind, path.read_bytes())
-        except OSError as fault:
-            raise UsageError(f"can't read {path}: {fault.strerror}") from fault
-        except ValidationError as problem:
-            where = ".".join(str(part) for part in problem.errors()[0]["loc"])
-            raise UsageError(
-                f"{path} is damaged or of another version of costopt (at '{where}'); run `costopt compress` again"
-            ) from problem
+        return stored(Plan, self.folder / "plan.json")
 
     def outcomes(self) -> tuple[Outcome, ...]:
         """What was found so far, one a candidate, the latest of each; a torn last line is left out."""
         latest: dict[str, Outcome] = {}
-        for line in self._whole_lines():
-            outcome: Outcome = _adapter(Outcome).validate_json(line)
+        for number, line in enumerate(self._whole_lines(), 1):
+            try:
+                outcome: Outcome = _adapter(Outcome).validate_json(line)
+            except ValidationError as problem:
+                raise UsageError(
+                    f"{self._lines}: line {number} is damaged; take it away, and its candidate is measured again"
+                ) from problem
             latest[outcome.candidate.id] = outcome
         return tuple(latest.values())
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from costopt import bench, plugins, session
 from costopt.build import Prepared, artifact_of, build, folder_of
-from costopt.errors import CandidateError, CostoptError, NotApplicable
+from costopt.errors import CandidateError, CostoptError, DataError, NotApplicable
 from costopt.journal import to_json
 from costopt.providers import Provider
 from costopt.records import (
@@ -111,18 +111,21 @@ def _measure(candidate: Candidate, artifact: Artifact, job: Job) -> Outcome:
         )
         memory = own.ask(session.peak_memory, {}, bench.SLACK_S)["bytes"]
         log.info("%s on %s, batch %d: scoring", candidate.label, candidate.provider, candidate.batch)
-        score = _score(own, job)
+        score = _score(own, candidate, job)
     return Measured(candidate, artifact, timing, score, shares(service.nodes), memory, service.load_s)
 
 
-def _score(child: Child, job: Job) -> Score:
+def _score(child: Child, candidate: Candidate, job: Job) -> Score:
+    """Score a candidate. What the metric says against the original is the user's to mend, so it ends the run."""
     prepared = job.prepared
     reference = prepared.reference.to_json() if prepared.reference else None
-    answer = child.ask(
-        session.score,
-        {"metric": prepared.metric.name, "options": dict(prepared.metric.options), "reference": reference},
-        job.limit_s,
-    )
+    request = {"metric": prepared.metric.name, "options": dict(prepared.metric.options), "reference": reference}
+    try:
+        answer = child.ask(session.score, request, job.limit_s)
+    except DataError as problem:
+        if candidate == job.baseline:
+            raise
+        raise CandidateError("score", str(problem)) from problem
     return Score(prepared.metric, prepared.against, tuple(tuple(row) for row in answer["facts"]))
 
 

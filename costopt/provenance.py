@@ -5,13 +5,17 @@ versions of what computes. It leaves out the budget and the prices, which only j
 """
 
 import hashlib
+import importlib.machinery
 import json
 import platform
+import sys
 from collections.abc import Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
 
+from costopt.errors import DataError
 from costopt.records import Machine, ModelSource, Plan
+from costopt.user_code import is_reference
 
 PACKAGES = (
     "costopt",
@@ -54,15 +58,33 @@ def sha256(path: Path) -> str:
 def digests(model: Sequence[Path], plan: Plan) -> dict[str, str]:
     """Digests of what goes in: the model's files, its external data among them, and the data.
 
-    A `module:function` has no digest: its words stand for it. Raises OSError when a file can't be read.
+    For a `module:function` it is the digest of the module's source. Raises DataError for data that can't be read.
     """
     found = {"model_sha256": _together([sha256(file) for file in model])}
     for name, data in (("evaluation", plan.data.evaluation), ("calibration", plan.data.calibration)):
         if data is not None:
-            found[f"{name}_sha256" if Path(data).exists() else name] = (
-                sha256(Path(data)) if Path(data).exists() else data
-            )
+            found[f"{name}_sha256"] = _of_code(data) if is_reference(data) else _of_data(Path(data))
     return found
+
+
+def _of_data(path: Path) -> str:
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; name a file in it")
+    try:
+        return sha256(path)
+    except OSError as fault:
+        raise DataError(f"{path}: can't be read ({fault.strerror})") from fault
+
+
+def _of_code(reference: str) -> str:
+    """Digest of the module (or of the whole package) that a `module:function` names; its words when it is not found."""
+    top = reference.partition(":")[0].partition(".")[0]
+    spec = importlib.machinery.PathFinder.find_spec(top, [str(Path.cwd()), *sys.path])
+    if spec is None or spec.origin is None:
+        return reference
+    origin = Path(spec.origin)
+    files = sorted(origin.parent.rglob("*.py")) if origin.name == "__init__.py" else [origin]
+    return _together([sha256(file) for file in files])
 
 
 def _together(digests: Sequence[str]) -> str:
@@ -70,14 +92,16 @@ def _together(digests: Sequence[str]) -> str:
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
-def run_id(source: ModelSource, plan: Plan, inputs: dict[str, str], machine: Machine, tools: dict[str, str]) -> str:
-    """`<name of the model file>-<short hash>`."""
+def run_id(
+    source: ModelSource, plan: Plan, inputs: dict[str, str], baseline: str, machine: Machine, tools: dict[str, str]
+) -> str:
+    """`<name of the model file>-<short hash>`. `baseline` is the id of what all others are timed beside."""
     facts = [
         inputs,
-        [source.arch, dict(source.arch_args)],
-        [plan.metric.name, dict(plan.metric.options)],
+        [source.arch, dict(source.arch_args), _of_code(source.arch) if source.arch else ""],
+        [plan.metric.name, dict(plan.metric.options), _of_code(str(plan.metric.options.get("function", "")))],
         [[one.name, list(one.shape), one.dtype] for one in plan.inputs],
-        [plan.seed, plan.opset],
+        [plan.seed, plan.opset, baseline],
         machine.fingerprint,
         tools,
     ]

@@ -18,7 +18,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 Value = bool | int | float | str | None
 Objective = Literal["cost", "latency", "size", "energy"]
@@ -112,7 +112,7 @@ class ModelSource:
 
     path: str
     arch: str | None = None
-    arch_args: Mapping[str, Value] = field(default_factory=dict)
+    arch_args: Mapping[str, Any] = field(default_factory=dict)
     trust_pickle: bool = False
 
 

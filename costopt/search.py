@@ -20,7 +20,7 @@ from costopt.build import Prepared, artifact_of, prepare, split
 from costopt.disk import write_atomically
 from costopt.errors import CandidateError, CostoptError, UsageError
 from costopt.graph import files as files_of
-from costopt.journal import Journal, from_json, to_json
+from costopt.journal import Journal, from_json, stored, to_json
 from costopt.methods import Method
 from costopt.pipeline import Job, evaluate
 from costopt.providers import Provider
@@ -30,6 +30,7 @@ from costopt.records import (
     Graph,
     Invalid,
     Machine,
+    Measured,
     ModelSource,
     Outcome,
     Plan,
@@ -78,7 +79,8 @@ def compress(source: ModelSource, plan: Plan, out: Path, watcher: Watcher | None
     files = _files(source)
     providers, here = _providers(plan), machine.here()
     inputs, tools = provenance.digests(files, plan), provenance.versions()
-    journal = Journal(out / provenance.run_id(source, plan, inputs, here, tools))
+    baseline = baseline_of(plan, providers, here)
+    journal = Journal(out / provenance.run_id(source, plan, inputs, baseline.id, here, tools))
     with journal.held():
         journal.mend()
         prepared = _prepared(source, plan, journal)
@@ -118,14 +120,17 @@ def _prepared(source: ModelSource, plan: Plan, journal: Journal) -> Prepared:
     """The original, exported and compared; kept in the run's folder, so that resuming needs no torch."""
     record = journal.folder / "prepared.json"
     if record.is_file() and artifact_of((), journal.folder) is not None:
-        return from_json(Prepared, record.read_bytes())
+        prepared = stored(Prepared, record)
+        if prepared.is_there():
+            return prepared
     log.info("reading the model and exporting it")
     request = {"source": to_json(source), "plan": to_json(plan), "run": str(journal.folder)}
     try:
         with Child("load", journal.folder / "logs" / "prepare.log") as child:
             answer = child.ask(prepare, request, PREPARE_LIMIT_S)
     except UsageError:
-        journal.discard()
+        if not journal.outcomes():
+            journal.discard()
         raise
     except CandidateError as problem:
         raise CostoptError(f"the original failed at stage '{problem.stage}': {problem.reason}") from problem
@@ -166,6 +171,13 @@ def _providers(plan: Plan) -> dict[str, str | None]:
     return missing
 
 
+def baseline_of(plan: Plan, providers: dict[str, str | None], here: Machine) -> Candidate:
+    """The original on the CPU provider (or the first that is here), at the first batch and thread count."""
+    present = [name for name, reason in providers.items() if reason is None]
+    provider = "cpu" if "cpu" in present else present[0]
+    return Candidate((), provider, plan.batch[0], (plan.threads or (here.cores,))[0])
+
+
 def what_to_try(plan: Plan, graph: Graph, providers: dict[str, str | None], here: Machine) -> Tries:
     """Every recipe on every provider at every batch and thread count, the baseline first.
 
@@ -175,7 +187,7 @@ def what_to_try(plan: Plan, graph: Graph, providers: dict[str, str | None], here
     present = [name for name, reason in providers.items() if reason is None]
     threads = plan.threads or (here.cores,)
     batches = _batches(plan, graph)
-    baseline = Candidate((), "cpu" if "cpu" in present else present[0], batches[0], threads[0])
+    baseline = baseline_of(plan, providers, here)
     found = _Collected([baseline])
     for recipe, reason in _recipes(plan, graph):
         if reason is not None:
@@ -264,12 +276,15 @@ def _notes(plan: Plan, prepared: Prepared) -> tuple[str, ...]:
 
 def _measure_all(job: Job, tries: Tries, journal: Journal, deadline: float, watcher: Watcher) -> None:
     """Measure what is not known yet; each outcome is on disk before the next candidate starts."""
-    known = {outcome.candidate.id: outcome for outcome in journal.outcomes()}
+    # A failure of the original may have been the machine's: it is tried again, for without it there is no run.
+    known = {
+        outcome.candidate.id: outcome
+        for outcome in journal.outcomes()
+        if outcome.candidate != tries.baseline or isinstance(outcome, Measured)
+    }
     for outcome in tries.settled:
         if outcome.candidate.id not in known:
             journal.append(outcome)
-    if tries.baseline.id in known:
-        _need(known[tries.baseline.id])
     watcher.planned(len(tries.candidates), sum(one.id in known for one in tries.candidates))
     runner = plugins.make("runners", Spec("here"), Runner)
     broken: dict[str, Outcome] = {}
@@ -284,8 +299,10 @@ def _measure_all(job: Job, tries: Tries, journal: Journal, deadline: float, watc
                 continue
             if candidate.recipe_id in broken:  # a file that can't be made can't be made for another provider either
                 arrive(replace(broken[candidate.recipe_id], candidate=candidate))
-            elif time.monotonic() < deadline:
+            elif candidate == tries.baseline or time.monotonic() < deadline:
                 yield candidate
+            else:
+                log.info("the time limit was reached; the same command goes on")
 
     for outcome in runner(partial(evaluate, job=job), still_to_do()):
         arrive(outcome)

@@ -29,6 +29,7 @@ from typing import Any, Self
 
 import psutil
 
+from costopt.disk import FULL
 from costopt.errors import CandidateError, CostoptError, DataError, ModelFileError, NotApplicable, UsageError
 
 Request = dict[str, Any]
@@ -184,6 +185,11 @@ def _answer(line: str) -> dict[str, Any]:
         return {"error": {"kind": type(problem).__name__, "stage": problem.stage, "reason": problem.reason}}
     except CostoptError as problem:
         return {"error": {"kind": type(problem).__name__, "stage": "", "reason": str(problem)}}
+    except OSError as fault:
+        if fault.errno not in FULL:
+            raise
+        words = f"the disk is full ({fault}). Free some space and run the same command again: it goes on."
+        return {"error": {"kind": "CostoptError", "stage": "", "reason": words}}
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """What a child is asked to do in the tests of `worker`: answer, crash, hang, and everything else that real ones do."""
 
+import errno
 import os
 import signal
 import sys
@@ -40,6 +41,10 @@ def find_nothing_to_do(request: Request) -> Answer:  # noqa: ARG001
 
 def blame_the_data(request: Request) -> Answer:  # noqa: ARG001
     raise DataError("target: 3 rows, inputs: 4")
+
+
+def fill_the_disk(request: Request) -> Answer:  # noqa: ARG001
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def break_down(request: Request) -> Answer:  # noqa: ARG001

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,14 +16,15 @@ import pytest
 from onnx import TensorProto, helper
 
 import costopt
-from costopt import bench, plugins
+from costopt import bench, plugins, session
 from costopt.build import Prepared
-from costopt.errors import CostoptError
+from costopt.errors import CostoptError, DataError
 from costopt.journal import Journal, from_json
 from costopt.pipeline import Job, evaluate, shares, unplaced
 from costopt.provenance import sha256
 from costopt.providers import Provider
 from costopt.records import Candidate, Failed, Invalid, ModelSource, Spec
+from costopt.worker import Child
 from tests import models, workplace
 from tests.workplace import Workplace
 
@@ -258,6 +261,83 @@ def killing_the_second_child(monkeypatch: pytest.MonkeyPatch) -> None:
         return service
 
     monkeypatch.setattr(bench, "serve", serve_and_kill)
+
+
+def test_a_metric_that_fails_on_one_candidate_fails_that_one_alone(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(child: Child, *rest: Any) -> Any:
+        if rest[0] is session.score:
+            raise DataError("no number for sample 3")
+        return ask(child, *rest)
+
+    ask = Child.ask
+    monkeypatch.setattr(Child, "ask", refuse)
+    outcome = evaluate(Candidate((Spec("int8_static"),), "cpu", 1, 2), job)
+    assert isinstance(outcome, Failed)
+    assert (outcome.stage, outcome.reason) == ("score", "no number for sample 3")
+    with pytest.raises(DataError):
+        evaluate(job.baseline, job)
+
+
+def test_an_original_that_failed_is_tried_again(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = costopt.read_plan(place.folder / "budget.yaml")
+    with monkeypatch.context() as patched:
+        patched.setattr(bench, "OPEN_LIMIT_S", 0.01)
+        with pytest.raises(CostoptError, match="the original itself failed"):
+            costopt.compress(place.folder / "model.onnx", plan, place.folder / "runs")
+    assert costopt.compress(place.folder / "model.onnx", plan, place.folder / "runs").verdict == "met"
+
+
+def test_another_baseline_is_another_run(place: Workplace) -> None:
+    for batch in ([1, 4], [4, 1]):
+        place.budget({"recipes": [], "batch": batch})
+        ended = place.compress("--format", "json")
+        assert ended.returncode == 0, ended.stderr
+        rows = {row["batch"]: row for row in json.loads(ended.stdout)["candidates"]}
+        assert rows[batch[0]]["speedup"]["ratio"] == 1
+    assert len(place.runs()) == 2
+
+
+def test_the_original_is_measured_however_short_the_time_limit(place: Workplace) -> None:
+    place.budget({"recipes": [["fp16"]], "time_limit": "0.01s"})
+    ended = place.compress("--format", "json")
+    assert ended.returncode == 0, ended.stderr
+    assert [row["status"] for row in json.loads(ended.stdout)["candidates"]] == ["measured", "skipped"]
+
+
+def test_a_fixed_batch_that_does_not_divide_the_samples_works(tmp_path: Path) -> None:
+    models.save_onnx(models.small_cnn(), tmp_path / "dynamic.onnx")
+    model = onnx.load(tmp_path / "dynamic.onnx")
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = 3
+    onnx.save(model, tmp_path / "model.onnx")
+    np.savez(tmp_path / "evaluation.npz", image=models.cnn_arrays(20)["image"])
+    place = Workplace(tmp_path)
+    place.budget({"data": {"evaluation": "evaluation.npz"}, "recipes": [], "batch": [3]})
+    ended = place.compress("--format", "json")
+    assert ended.returncode == 0, ended.stderr
+    (row,) = json.loads(ended.stdout)["candidates"]
+    assert (row["metric"]["samples"], row["metric"]["value"]) == (20, 1.0)
+
+
+def test_a_folder_that_was_moved_is_prepared_again(place: Workplace, tmp_path: Path) -> None:
+    assert place.compress().returncode == 0
+    moved = Workplace(place.folder.rename(tmp_path.parent / f"{tmp_path.name}-moved"))
+    moved.budget({"recipes": [["int8_static"]]})
+    ended = moved.compress()
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_choose_names_what_the_run_never_tried(finished: Workplace) -> None:
+    finished.budget({"batch": [1, 64], "providers": ["cpu"]}, "untried.yaml")
+    ended = finished.run("choose", finished.runs()[0].name, "--config", "untried.yaml")
+    assert ended.returncode == 2
+    assert "never tried batch 64" in ended.stderr
+
+
+def test_a_reader_who_has_had_enough_is_no_error(finished: Workplace) -> None:
+    command = f"{sys.executable} -m costopt show {finished.runs()[0].name} | true; exit ${{PIPESTATUS[0]}}"
+    ended = subprocess.run(["bash", "-c", command], cwd=finished.folder, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def test_a_child_that_is_killed_while_it_is_timed_fails_alone(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,6 +66,23 @@ def test_a_damaged_record_is_refused_in_words(journal: Journal) -> None:
         journal.plan()
 
 
+def test_a_damaged_line_in_the_middle_is_named_with_the_way_out(journal: Journal) -> None:
+    for outcome in outcomes()[:2]:
+        journal.append(outcome)
+    lines = journal.folder / "outcomes.jsonl"
+    lines.write_bytes(b'{"nonsense": 1}\n' + lines.read_bytes())
+    with pytest.raises(UsageError, match="line 1 is damaged"):
+        journal.outcomes()
+
+
+@pytest.mark.parametrize("name", ["/nowhere/at/all", "**", "", "../x"])
+def test_what_names_no_run_is_told_whatever_it_looks_like(name: str, tmp_path: Path) -> None:
+    (tmp_path / "model-aa11").mkdir()
+    (tmp_path / "model-aa11" / "run.json").write_text("{}")
+    with pytest.raises(UsageError, match="is no run"):
+        Journal.find(name, tmp_path)
+
+
 def test_a_second_run_in_the_same_folder_is_told(journal: Journal) -> None:
     with (
         journal.held(),

@@ -7,9 +7,10 @@ import pytest
 
 from costopt import bench, plugins, session
 from costopt.feeds import ArrayFile
+from costopt.matching import Input
 from costopt.providers import Provider
 from costopt.records import Candidate, Spec
-from costopt.samples import Input, Samples
+from costopt.samples import Samples
 from costopt.worker import Child
 from tests import models
 

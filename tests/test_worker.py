@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from costopt.errors import CandidateError, DataError, NotApplicable
+from costopt.errors import CandidateError, CostoptError, DataError, NotApplicable
 from costopt.worker import Answer, Child, Request
 from tests import child_tasks
 
@@ -63,6 +63,12 @@ def test_an_error_of_ours_comes_back_as_it_was(child: Child) -> None:
         child.ask(child_tasks.find_nothing_to_do, {}, LIMIT_S)
     with pytest.raises(DataError, match="3 rows"):
         child.ask(child_tasks.blame_the_data, {}, LIMIT_S)
+
+
+def test_a_full_disk_in_a_child_is_no_fault_of_the_candidate(child: Child) -> None:
+    with pytest.raises(CostoptError, match="the disk is full") as caught:
+        child.ask(child_tasks.fill_the_disk, {}, LIMIT_S)
+    assert not isinstance(caught.value, CandidateError)
 
 
 def test_a_child_that_refused_goes_on_answering(child: Child) -> None:

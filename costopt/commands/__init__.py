@@ -9,6 +9,8 @@ import sys
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from costopt.errors import CostoptError
+
 if TYPE_CHECKING:
     from costopt.records import Report
 
@@ -37,4 +39,11 @@ def show_report(report: "Report", report_format: Format) -> None:
     terminal = sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if terminal else PIPED_WIDTH
     render = plugins.make("reports", Spec(report_format.value), Render)
-    sys.stdout.write(render(report, width, terminal and not os.environ.get("NO_COLOR")))
+    text = render(report, width, terminal and not os.environ.get("NO_COLOR"))
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `costopt show | head`: whoever read has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as fault:
+        raise CostoptError(f"can't write the report to stdout: {fault.strerror}") from fault

@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from costopt.commands import NOT_MET, Format, show_report
+from costopt.errors import UsageError
+from costopt.records import Candidate, Plan, Run
 
 
 def choose(
@@ -23,7 +25,6 @@ def choose(
     from costopt import plan as plans
     from costopt.choose import judge
     from costopt.deliver import deliver
-    from costopt.errors import UsageError
     from costopt.journal import Journal
 
     journal = Journal.find(run, out)
@@ -34,15 +35,9 @@ def choose(
             f"{config}: metric: the run was scored with '{facts.metric}', not '{asked.metric}'; "
             "another metric needs the model: run `costopt compress` with this budget file"
         )
-    wanted = replace(
-        facts,
-        candidates=tuple(
-            one
-            for one in facts.candidates
-            if (one.batch in asked.batch and (asked.providers is None or one.provider in asked.providers))
-            or one.id == facts.baseline
-        ),
-    )
+    _refuse_unmeasured(asked, facts, config)
+    kept = tuple(one for one in facts.candidates if one.id == facts.baseline or _asked_for(one, asked))
+    wanted = replace(facts, candidates=kept)
     report = judge(wanted, journal.outcomes(), asked, datetime.date.today())
     with journal.held():
         journal.write_plan(asked)
@@ -50,3 +45,30 @@ def choose(
     show_report(report, report_format)
     if report.verdict == "not_met":
         raise typer.Exit(NOT_MET)
+
+
+def _asked_for(candidate: Candidate, asked: Plan) -> bool:
+    """Whether a plan would try a candidate; what it leaves out (None, or nothing) it leaves open."""
+    return (
+        candidate.batch in asked.batch
+        and (not asked.threads or candidate.threads in asked.threads)
+        and (asked.providers is None or candidate.provider in asked.providers)
+        and (asked.recipes is None or not candidate.recipe or candidate.recipe in asked.recipes)
+    )
+
+
+def _refuse_unmeasured(asked: Plan, facts: Run, config: Path) -> None:
+    """Judging can't make up for measuring: what the run never tried is named. Raises UsageError."""
+    tried = facts.candidates
+    recipes = {" + ".join(str(spec) for spec in recipe) or "original" for recipe in asked.recipes or ()}
+    absent = {
+        "batch": {str(one) for one in asked.batch} - {str(one.batch) for one in tried},
+        "threads": {str(one) for one in asked.threads} - {str(one.threads) for one in tried},
+        "providers": set(asked.providers or ()) - {one.provider for one in tried},
+        "recipes": recipes - {one.label for one in tried},
+    }
+    words = [f"{key} {', '.join(sorted(values))}" for key, values in absent.items() if values]
+    if words:
+        raise UsageError(
+            f"{config}: this run never tried {'; '.join(words)}; run `costopt compress` with this budget file"
+        )
