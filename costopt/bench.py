@@ -26,6 +26,9 @@ CEILING_S = 12.0
 
 WARM_UP_S = 0.4
 OPEN_LIMIT_S = 120.0
+WARM_UP_LIMIT_S = 600.0
+"""Four calls must fit into it, so a model whose calls take over two minutes counts as hung."""
+
 SLACK_S = 60.0
 """A child that is this much later than its work should take has hung."""
 
@@ -53,7 +56,7 @@ def serve(child: Child, path: str, candidate: Candidate, samples: Samples) -> Se
         },
         OPEN_LIMIT_S,
     )
-    warm = child.ask(session.warm_up, {"seconds": WARM_UP_S}, OPEN_LIMIT_S)
+    warm = child.ask(session.warm_up, {"seconds": WARM_UP_S}, WARM_UP_LIMIT_S)
     child.pause()
     return Service(child, warm["call_s"], opened["load_s"], opened["nodes"])
 

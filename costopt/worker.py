@@ -51,6 +51,7 @@ class Child:
         self.log = log
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
+            self._log_start = output.tell()  # several children write one log; the last words are this one's
             self._process = subprocess.Popen(
                 # -P: the current folder may hold files that somebody sent; a `numpy.py` there must not be imported.
                 [sys.executable, "-P", "-m", "costopt.worker", str(os.getpid())],
@@ -126,7 +127,7 @@ class Child:
     def _obituary(self) -> str:
         """How the process ended, with the last line that it wrote."""
         code = self._process.wait()
-        last = _last_line(self.log)
+        last = _last_line(self.log, self._log_start)
         if code == -signal.SIGKILL:
             return "the process was killed (signal 9), most likely because the machine ran out of memory"
         if code < 0:
@@ -149,8 +150,9 @@ def _read_line(descriptor: int, limit_s: float) -> bytes | None:
     return text
 
 
-def _last_line(log: Path) -> str:
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+def _last_line(log: Path, start: int) -> str:
+    text = log.read_bytes()[start:].decode(errors="replace")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1][:300] if lines else "it said nothing"
 
 

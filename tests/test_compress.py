@@ -278,6 +278,7 @@ def test_a_metric_that_fails_on_one_candidate_fails_that_one_alone(job: Job, mon
         evaluate(job.baseline, job)
 
 
+@pytest.mark.slow
 def test_an_original_that_failed_is_tried_again(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = costopt.read_plan(place.folder / "budget.yaml")
     with monkeypatch.context() as patched:
@@ -287,6 +288,7 @@ def test_an_original_that_failed_is_tried_again(place: Workplace, monkeypatch: p
     assert costopt.compress(place.folder / "model.onnx", plan, place.folder / "runs").verdict == "met"
 
 
+@pytest.mark.slow
 def test_another_baseline_is_another_run(place: Workplace) -> None:
     for batch in ([1, 4], [4, 1]):
         place.budget({"recipes": [], "batch": batch})
@@ -319,6 +321,7 @@ def test_a_fixed_batch_that_does_not_divide_the_samples_works(tmp_path: Path) ->
     assert (row["metric"]["samples"], row["metric"]["value"]) == (20, 1.0)
 
 
+@pytest.mark.slow
 def test_a_folder_that_was_moved_is_prepared_again(place: Workplace, tmp_path: Path) -> None:
     assert place.compress().returncode == 0
     moved = Workplace(place.folder.rename(tmp_path.parent / f"{tmp_path.name}-moved"))

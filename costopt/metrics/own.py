@@ -22,7 +22,7 @@ from costopt.user_code import function_named
 class Own(Metric):
     """The mean of `function` ("module:function") over the samples. Higher is better unless `lower_is_better`."""
 
-    function: str = ""
+    function: str
     lower_is_better: bool = False
 
     needs_labels: ClassVar[bool] = False
