@@ -25,14 +25,14 @@ from costopt.provenance import sha256
 from costopt.providers import Provider
 from costopt.records import Candidate, Failed, Invalid, ModelSource, Spec
 from costopt.worker import Child
-from tests import models, workplace
-from tests.workplace import Workplace
+from tests import models, user_folder
+from tests.user_folder import UserFolder
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> UserFolder:
     """A run that is over; tests read it and leave it as it is."""
-    place = workplace.make(tmp_path_factory.mktemp("compress") / "place")
+    place = user_folder.make(tmp_path_factory.mktemp("compress") / "place")
     place.budget({"batch": [1, 4], "recipes": [[], ["int8_static"], ["fp16"]]})
     ended = place.compress("--format", "json")
     assert ended.returncode == 0, ended.stderr
@@ -42,21 +42,21 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
 
 
 @pytest.fixture
-def place(tmp_path: Path, finished: Workplace) -> Workplace:
+def place(tmp_path: Path, finished: UserFolder) -> UserFolder:
     """A fresh folder with the same model and data, and no run in it."""
     for name in ("model.onnx", "evaluation.npz", "calibration.npz"):
         shutil.copy(finished.folder / name, tmp_path / name)
-    one = Workplace(tmp_path)
+    one = UserFolder(tmp_path)
     one.budget({"recipes": []})
     return one
 
 
-def report(place: Workplace) -> dict[str, Any]:
+def report(place: UserFolder) -> dict[str, Any]:
     loaded: dict[str, Any] = json.loads((place.folder / "stdout.json").read_text())
     return loaded
 
 
-def test_every_candidate_is_measured_and_the_baseline_comes_first(finished: Workplace) -> None:
+def test_every_candidate_is_measured_and_the_baseline_comes_first(finished: UserFolder) -> None:
     rows = report(finished)["candidates"]
     assert [row["status"] for row in rows] == ["measured"] * 6
     assert rows[0]["id"] == report(finished)["baseline"]
@@ -64,25 +64,25 @@ def test_every_candidate_is_measured_and_the_baseline_comes_first(finished: Work
     assert {row["batch"] for row in rows} == {1, 4}
 
 
-def test_latency_metric_and_placement_are_there_for_each(finished: Workplace) -> None:
+def test_latency_metric_and_placement_are_there_for_each(finished: UserFolder) -> None:
     for row in report(finished)["candidates"]:
         assert row["latency_ms"]["p50"] <= row["latency_ms"]["p95"]
         assert row["latency_ms"]["samples"] >= 130
-        assert row["metric"]["samples"] == workplace.SAMPLES
+        assert row["metric"]["samples"] == user_folder.SAMPLES
         assert row["placement"] == {"CPUExecutionProvider": 1.0}
         assert row["size_bytes"] > 0
         assert row["peak_memory_bytes"] >= 0
 
 
-def test_the_original_scores_what_it_was_labelled_with(finished: Workplace) -> None:
+def test_the_original_scores_what_it_was_labelled_with(finished: UserFolder) -> None:
     assert report(finished)["candidates"][0]["metric"]["value"] == 1.0
 
 
-def test_stdout_holds_the_report_alone_and_progress_goes_to_stderr(finished: Workplace) -> None:
+def test_stdout_holds_the_report_alone_and_progress_goes_to_stderr(finished: UserFolder) -> None:
     assert "[6/6]" in (finished.folder / "stderr.txt").read_text()
 
 
-def test_the_chosen_file_runs_and_its_manifest_tells_the_truth(finished: Workplace) -> None:
+def test_the_chosen_file_runs_and_its_manifest_tells_the_truth(finished: UserFolder) -> None:
     run = finished.runs()[0]
     manifest = json.loads((run / "manifest.json").read_text())
     chosen = run / manifest["file"]
@@ -95,22 +95,22 @@ def test_the_chosen_file_runs_and_its_manifest_tells_the_truth(finished: Workpla
     assert json.loads((run / "report.json").read_text()) == report(finished)
 
 
-def test_show_prints_the_same_report_again(finished: Workplace) -> None:
+def test_show_prints_the_same_report_again(finished: UserFolder) -> None:
     shown = finished.run("show", finished.runs()[0].name, "--format", "json")
     assert shown.returncode == 0, shown.stderr
     assert json.loads(shown.stdout) == report(finished)
 
 
 @pytest.mark.parametrize("form", ["table", "csv", "markdown"])
-def test_show_prints_every_format(finished: Workplace, form: str) -> None:
+def test_show_prints_every_format(finished: UserFolder, form: str) -> None:
     shown = finished.run("show", finished.runs()[0].name, "--format", form)
     assert shown.returncode == 0, shown.stderr
     assert "original" in shown.stdout
 
 
-def test_choose_judges_again_by_another_budget_without_measuring(finished: Workplace, tmp_path: Path) -> None:
+def test_choose_judges_again_by_another_budget_without_measuring(finished: UserFolder, tmp_path: Path) -> None:
     shutil.copytree(finished.folder, tmp_path / "copy")
-    copy = Workplace(tmp_path / "copy")
+    copy = UserFolder(tmp_path / "copy")
     before = (copy.runs()[0] / "outcomes.jsonl").read_bytes()
     copy.budget({"budget": {"p95_ms": 1e-6}, "batch": [1, 4]}, "tighter.yaml")
     chosen = copy.run("choose", copy.runs()[0].name, "--config", "tighter.yaml", "--format", "json")
@@ -124,7 +124,7 @@ def test_choose_judges_again_by_another_budget_without_measuring(finished: Workp
     assert (copy.runs()[0] / "outcomes.jsonl").read_bytes() == before
 
 
-def test_choose_with_another_metric_says_what_to_run(finished: Workplace) -> None:
+def test_choose_with_another_metric_says_what_to_run(finished: UserFolder) -> None:
     finished.budget({"metric": "f1"}, "f1.yaml")
     ended = finished.run("choose", finished.runs()[0].name, "--config", "f1.yaml")
     assert ended.returncode == 2
@@ -132,7 +132,7 @@ def test_choose_with_another_metric_says_what_to_run(finished: Workplace) -> Non
     assert "Traceback" not in ended.stderr
 
 
-def test_a_pt2_file_gives_the_same_as_its_onnx(place: Workplace) -> None:
+def test_a_pt2_file_gives_the_same_as_its_onnx(place: UserFolder) -> None:
     models.save_pt2(models.small_cnn(), place.folder / "model.pt2")
     ended = place.run("compress", "model.pt2", "--config", "budget.yaml", "--format", "json")
     assert ended.returncode == 0, ended.stderr
@@ -141,7 +141,7 @@ def test_a_pt2_file_gives_the_same_as_its_onnx(place: Workplace) -> None:
     assert answer["candidates"][0]["metric"]["value"] == 1.0
 
 
-def test_without_labels_the_metric_is_agreement_and_the_report_says_so(place: Workplace) -> None:
+def test_without_labels_the_metric_is_agreement_and_the_report_says_so(place: UserFolder) -> None:
     with np.load(place.folder / "evaluation.npz") as data:
         np.savez(place.folder / "evaluation.npz", image=data["image"])
     place.budget({"recipes": [["int8_static"]]})
@@ -159,7 +159,7 @@ def test_two_inputs_with_a_dynamic_sequence_work(tmp_path: Path) -> None:
     models.save_onnx(encoder, tmp_path / "model.onnx")
     arrays = models.arrays_for(encoder, 40)
     np.savez(tmp_path / "evaluation.npz", **{name: np.asarray(array) for name, array in arrays.items()})  # type: ignore[arg-type]
-    place = Workplace(tmp_path)
+    place = UserFolder(tmp_path)
     data = {"evaluation": "evaluation.npz"}
     place.budget({"data": data, "metric": "cosine", "batch": [1, 3], "recipes": [["int8_dynamic"]]})
     ended = place.compress("--format", "json")
@@ -170,7 +170,7 @@ def test_two_inputs_with_a_dynamic_sequence_work(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_recipes_auto_tries_what_applies_and_says_why_the_rest_does_not(place: Workplace) -> None:
+def test_recipes_auto_tries_what_applies_and_says_why_the_rest_does_not(place: UserFolder) -> None:
     place.budget({"recipes": "auto"})
     ended = place.compress("--format", "json")
     assert ended.returncode == 0, ended.stderr
@@ -181,7 +181,7 @@ def test_recipes_auto_tries_what_applies_and_says_why_the_rest_does_not(place: W
     assert not [row for row in rows if row["status"] == "failed"], "no method may fail on a small CNN"
 
 
-def test_from_python_it_is_one_call(place: Workplace) -> None:
+def test_from_python_it_is_one_call(place: UserFolder) -> None:
     found = costopt.compress(
         place.folder / "model.onnx", costopt.read_plan(place.folder / "budget.yaml"), place.folder / "runs"
     )
@@ -189,14 +189,14 @@ def test_from_python_it_is_one_call(place: Workplace) -> None:
     assert found.keep_original
 
 
-def test_a_budget_that_nothing_meets_ends_with_exit_code_three_and_still_reports(place: Workplace) -> None:
+def test_a_budget_that_nothing_meets_ends_with_exit_code_three_and_still_reports(place: UserFolder) -> None:
     place.budget({"recipes": [], "budget": {"size_mb": 1e-6}})
     ended = place.compress()
     assert ended.returncode == 3
     assert "size" in ended.stdout
 
 
-def test_a_provider_that_is_not_here_is_invalid_with_the_fix_and_the_others_go_on(place: Workplace) -> None:
+def test_a_provider_that_is_not_here_is_invalid_with_the_fix_and_the_others_go_on(place: UserFolder) -> None:
     absent = next(
         (name for name in plugins.names("providers") if plugins.make("providers", Spec(name), Provider).missing()), None
     )
@@ -223,7 +223,7 @@ def test_shares_of_nodes_sum_to_one() -> None:
     assert shares({}) == {}
 
 
-def test_a_model_whose_numbers_break_is_refused_before_anything_is_measured(place: Workplace) -> None:
+def test_a_model_whose_numbers_break_is_refused_before_anything_is_measured(place: UserFolder) -> None:
     image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 1, 12, 12])
     logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 1, 12, 12])
     zero = helper.make_tensor("zero", TensorProto.FLOAT, [1], [0.0])
@@ -242,7 +242,7 @@ def test_a_model_whose_numbers_break_is_refused_before_anything_is_measured(plac
 
 
 @pytest.fixture
-def job(finished: Workplace, tmp_path: Path) -> Job:
+def job(finished: UserFolder, tmp_path: Path) -> Job:
     """A prepared run, so that one candidate can be evaluated in this process."""
     shutil.copytree(finished.runs()[0], tmp_path / "run")
     journal = Journal(tmp_path / "run")
@@ -279,7 +279,7 @@ def test_a_metric_that_fails_on_one_candidate_fails_that_one_alone(job: Job, mon
 
 
 @pytest.mark.slow
-def test_an_original_that_failed_is_tried_again(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_original_that_failed_is_tried_again(place: UserFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = costopt.read_plan(place.folder / "budget.yaml")
     with monkeypatch.context() as patched:
         patched.setattr(bench, "OPEN_LIMIT_S", 0.01)
@@ -289,7 +289,7 @@ def test_an_original_that_failed_is_tried_again(place: Workplace, monkeypatch: p
 
 
 @pytest.mark.slow
-def test_another_baseline_is_another_run(place: Workplace) -> None:
+def test_another_baseline_is_another_run(place: UserFolder) -> None:
     for batch in ([1, 4], [4, 1]):
         place.budget({"recipes": [], "batch": batch})
         ended = place.compress("--format", "json")
@@ -299,7 +299,7 @@ def test_another_baseline_is_another_run(place: Workplace) -> None:
     assert len(place.runs()) == 2
 
 
-def test_the_original_is_measured_however_short_the_time_limit(place: Workplace) -> None:
+def test_the_original_is_measured_however_short_the_time_limit(place: UserFolder) -> None:
     place.budget({"recipes": [["fp16"]], "time_limit": "0.01s"})
     ended = place.compress("--format", "json")
     assert ended.returncode == 0, ended.stderr
@@ -313,7 +313,7 @@ def test_a_fixed_batch_that_does_not_divide_the_samples_works(tmp_path: Path) ->
         value.type.tensor_type.shape.dim[0].dim_value = 3
     onnx.save(model, tmp_path / "model.onnx")
     np.savez(tmp_path / "evaluation.npz", image=models.cnn_arrays(20)["image"])
-    place = Workplace(tmp_path)
+    place = UserFolder(tmp_path)
     place.budget({"data": {"evaluation": "evaluation.npz"}, "recipes": [], "batch": [3]})
     ended = place.compress("--format", "json")
     assert ended.returncode == 0, ended.stderr
@@ -322,22 +322,22 @@ def test_a_fixed_batch_that_does_not_divide_the_samples_works(tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_a_folder_that_was_moved_is_prepared_again(place: Workplace, tmp_path: Path) -> None:
+def test_a_folder_that_was_moved_is_prepared_again(place: UserFolder, tmp_path: Path) -> None:
     assert place.compress().returncode == 0
-    moved = Workplace(place.folder.rename(tmp_path.parent / f"{tmp_path.name}-moved"))
+    moved = UserFolder(place.folder.rename(tmp_path.parent / f"{tmp_path.name}-moved"))
     moved.budget({"recipes": [["int8_static"]]})
     ended = moved.compress()
     assert ended.returncode == 0, ended.stderr
 
 
-def test_choose_names_what_the_run_never_tried(finished: Workplace) -> None:
+def test_choose_names_what_the_run_never_tried(finished: UserFolder) -> None:
     finished.budget({"batch": [1, 64], "providers": ["cpu"]}, "untried.yaml")
     ended = finished.run("choose", finished.runs()[0].name, "--config", "untried.yaml")
     assert ended.returncode == 2
     assert "never tried batch 64" in ended.stderr
 
 
-def test_a_reader_who_has_had_enough_is_no_error(finished: Workplace) -> None:
+def test_a_reader_who_has_had_enough_is_no_error(finished: UserFolder) -> None:
     command = f"{sys.executable} -m costopt show {finished.runs()[0].name} | true; exit ${{PIPESTATUS[0]}}"
     ended = subprocess.run(["bash", "-c", command], cwd=finished.folder, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -359,7 +359,7 @@ def test_a_child_that_hangs_fails_alone(job: Job, monkeypatch: pytest.MonkeyPatc
 
 
 def test_an_original_that_cannot_be_measured_ends_the_run_in_words(
-    place: Workplace, monkeypatch: pytest.MonkeyPatch
+    place: UserFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bench, "OPEN_LIMIT_S", 0.01)
     plan = costopt.read_plan(place.folder / "budget.yaml")
@@ -391,7 +391,7 @@ BAD_FILES: dict[str, Callable[[Path], object]] = {
         if (name, what) != ("budget.yaml", "truncated")  # half of a YAML file may well be a good YAML file
     ],
 )
-def test_a_bad_file_ends_in_a_line_or_two_and_exit_code_two(place: Workplace, name: str, what: str) -> None:
+def test_a_bad_file_ends_in_a_line_or_two_and_exit_code_two(place: UserFolder, name: str, what: str) -> None:
     BAD_FILES[what](place.folder / name)
     ended = place.compress()
     assert ended.returncode == 2, ended.stderr
@@ -416,7 +416,7 @@ def test_a_bad_file_ends_in_a_line_or_two_and_exit_code_two(place: Workplace, na
     ],
     ids=["dtype", "shape", "names", "one sample", "no sample", "label out of range", "too few labels", "NaN"],
 )
-def test_data_that_do_not_fit_are_explained(place: Workplace, arrays: dict[str, Any], words: str) -> None:
+def test_data_that_do_not_fit_are_explained(place: UserFolder, arrays: dict[str, Any], words: str) -> None:
     np.savez(place.folder / "evaluation.npz", **arrays)
     ended = place.compress()
     assert ended.returncode == 2, ended.stderr

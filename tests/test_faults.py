@@ -12,8 +12,8 @@ import psutil
 import pytest
 
 from costopt.journal import Journal
-from tests import workplace
-from tests.workplace import Workplace
+from tests import user_folder
+from tests.user_folder import UserFolder
 
 RECIPES = [
     [],
@@ -25,18 +25,18 @@ RECIPES = [
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return workplace.make(tmp_path_factory.mktemp("faults") / "template").folder
+    return user_folder.make(tmp_path_factory.mktemp("faults") / "template").folder
 
 
 @pytest.fixture
-def place(template: Path, tmp_path: Path) -> Workplace:
+def place(template: Path, tmp_path: Path) -> UserFolder:
     shutil.copytree(template, tmp_path / "place")
-    one = Workplace(tmp_path / "place")
+    one = UserFolder(tmp_path / "place")
     one.budget({"recipes": RECIPES})
     return one
 
 
-def start(place: Workplace) -> "subprocess.Popen[str]":
+def start(place: UserFolder) -> "subprocess.Popen[str]":
     return place.start("compress", "model.onnx", "--config", "budget.yaml")
 
 
@@ -47,11 +47,11 @@ def until(holds: Callable[[], bool], limit_s: float = 90.0) -> None:
         time.sleep(0.02)
 
 
-def outcomes(place: Workplace) -> int:
+def outcomes(place: UserFolder) -> int:
     return sum(len(Journal(folder).outcomes()) for folder in place.runs())
 
 
-def interrupted_after(place: Workplace, count: int, number: int) -> tuple[int, str]:
+def interrupted_after(place: UserFolder, count: int, number: int) -> tuple[int, str]:
     process = start(place)
     until(lambda: outcomes(place) >= count)
     children = psutil.Process(process.pid).children(recursive=True)
@@ -64,7 +64,7 @@ def interrupted_after(place: Workplace, count: int, number: int) -> tuple[int, s
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_run_keeps_what_it_has_and_says_how_to_go_on(place: Workplace, number: int, code: int) -> None:
+def test_an_interrupted_run_keeps_what_it_has_and_says_how_to_go_on(place: UserFolder, number: int, code: int) -> None:
     returncode, err = interrupted_after(place, 1, number)
     assert returncode == code
     assert "Traceback" not in err
@@ -73,7 +73,7 @@ def test_an_interrupted_run_keeps_what_it_has_and_says_how_to_go_on(place: Workp
 
 
 @pytest.mark.slow
-def test_after_kill_nine_the_same_command_goes_on_where_it_stopped(place: Workplace) -> None:
+def test_after_kill_nine_the_same_command_goes_on_where_it_stopped(place: UserFolder) -> None:
     interrupted_after(place, 2, signal.SIGKILL)
     before = Journal(place.runs()[0]).outcomes()
     ended = place.compress("--format", "json")
@@ -86,7 +86,7 @@ def test_after_kill_nine_the_same_command_goes_on_where_it_stopped(place: Workpl
 
 
 @pytest.mark.slow
-def test_an_interrupted_run_can_be_shown(place: Workplace) -> None:
+def test_an_interrupted_run_can_be_shown(place: UserFolder) -> None:
     interrupted_after(place, 1, signal.SIGINT)
     shown = place.run("show", place.runs()[0].name)
     assert shown.returncode == 0, shown.stderr
@@ -94,7 +94,7 @@ def test_an_interrupted_run_can_be_shown(place: Workplace) -> None:
 
 
 @pytest.mark.slow
-def test_a_second_run_in_the_same_folder_is_told(place: Workplace) -> None:
+def test_a_second_run_in_the_same_folder_is_told(place: UserFolder) -> None:
     first = start(place)
     until(lambda: bool(place.runs()))
     second = place.compress()
@@ -106,7 +106,7 @@ def test_a_second_run_in_the_same_folder_is_told(place: Workplace) -> None:
 
 
 @pytest.mark.slow
-def test_a_finished_run_is_not_measured_again(place: Workplace) -> None:
+def test_a_finished_run_is_not_measured_again(place: UserFolder) -> None:
     place.budget()
     assert place.compress().returncode == 0
     lines = (place.runs()[0] / "outcomes.jsonl").read_bytes()
@@ -114,7 +114,7 @@ def test_a_finished_run_is_not_measured_again(place: Workplace) -> None:
     assert (place.runs()[0] / "outcomes.jsonl").read_bytes() == lines
 
 
-def test_an_output_folder_that_cannot_be_written_is_found_before_work_starts(place: Workplace) -> None:
+def test_an_output_folder_that_cannot_be_written_is_found_before_work_starts(place: UserFolder) -> None:
     (place.folder / "taken").write_text("a file where the folder should be")
     ended = place.compress("--out", "taken")
     assert ended.returncode == 2

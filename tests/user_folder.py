@@ -28,7 +28,7 @@ BUDGET: Mapping[str, object] = {
 
 
 @dataclass(frozen=True)
-class Workplace:
+class UserFolder:
     """A folder with `model.onnx`, `evaluation.npz`, `calibration.npz` and `budget.yaml` in it."""
 
     folder: Path
@@ -66,7 +66,7 @@ class Workplace:
         return sorted(path.parent for path in (self.folder / "runs").glob("*/run.json"))
 
 
-def make(folder: Path, samples: int = SAMPLES) -> Workplace:
+def make(folder: Path, samples: int = SAMPLES) -> UserFolder:
     """A folder with a small residual network, its data labelled by the network itself, and a budget."""
     folder.mkdir(parents=True, exist_ok=True)
     model = models.small_cnn()
@@ -75,6 +75,6 @@ def make(folder: Path, samples: int = SAMPLES) -> Workplace:
     target = model(*models.tensors({"image": image})).argmax(dim=1).numpy()
     np.savez(folder / "evaluation.npz", image=image, target=target)
     np.savez(folder / "calibration.npz", image=models.cnn_arrays(32, seed=1)["image"])
-    place = Workplace(folder)
+    place = UserFolder(folder)
     place.budget()
     return place
