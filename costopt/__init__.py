@@ -9,10 +9,16 @@
 Importing costopt imports nothing heavy; torch is loaded by the child process that touches the model.
 """
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+# No network unless asked: ONNX Runtime sends telemetry from version 1.29 on, on Linux and macOS too, unless this is set
+# before it is imported (microsoft/onnxruntime pull requests 27379 and 29843). Children inherit it.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 if TYPE_CHECKING:
+    from costopt.measurements import BenchPlan, BenchReport
     from costopt.records import ModelSource, Plan, Report
 
 
@@ -21,6 +27,17 @@ def read_plan(path: "str | Path", overrides: tuple[str, ...] = ()) -> "Plan":
     from costopt import plan
 
     return plan.read(Path(path), overrides)
+
+
+def measure(plan: "BenchPlan", out: "str | Path" = "runs") -> "BenchReport":
+    """Measure models against each other in one scenario; all are held against the first.
+
+    Raises errors.UsageError for what the caller must mend, errors.CostoptError when nothing can be measured.
+    """
+    from costopt.benchmark import bench as run
+
+    report, _ = run(plan, Path(out))
+    return report
 
 
 def compress(model: "str | Path | ModelSource", plan: "Plan", out: "str | Path" = "runs") -> "Report":

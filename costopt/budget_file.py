@@ -121,11 +121,8 @@ def _metric(given: object) -> Spec:
     return _spec("metrics", given)
 
 
-def _provider(given: str) -> str:
-    known = plugins.names("providers")
-    if given not in known:
-        raise ValueError(f"no provider '{given}'{plugins.nearest(given, known)}")
-    return given
+def _provider(given: object) -> Spec:
+    return _spec("providers", given)
 
 
 def _recipes(given: object) -> object:
@@ -200,7 +197,7 @@ Share = Annotated[
 Count = Annotated[int, Field(ge=1)]
 Method = Annotated[Spec, PlainValidator(_method)]
 Listed = (Field(min_length=1, json_schema_extra={"uniqueItems": True}), AfterValidator(_distinct))
-Provider = Annotated[str, AfterValidator(_provider), _JsonSchema(lambda: {"enum": list(plugins.names("providers"))})]
+Provider = Annotated[Spec, PlainValidator(_provider), _JsonSchema(lambda: _plugin_schema("providers"))]
 Dimension = Annotated[int | str, PlainValidator(_dimension), WithJsonSchema({"type": ["integer", "string"]})]
 
 # ---------------------------------------------------------------------------------------- sections
@@ -295,7 +292,8 @@ class BudgetFile(_Section):
     traffic: TrafficSection | None = None
     machine: MachineSection | None = None
     providers: Annotated[list[Provider], *Listed] | None = None
-    """Execution providers to try. Left out: every provider found on this machine."""
+    """Execution providers to try, each a name or {name: {options}}: [cpu, {openvino: {inference_precision: f32}}].
+    Left out: every provider found on this machine."""
     batch: Annotated[list[Count], *Listed] = [1]
     """Batch sizes to try."""
     threads: Annotated[list[Count], *Listed] | None = None
@@ -305,6 +303,16 @@ class BudgetFile(_Section):
     The original is always measured; [] measures it alone."""
     time_limit: Seconds = 600.0
     """Stop after this long and report the best so far: 600 (seconds), 10m, 1h30m."""
+    precision: Annotated[
+        float,
+        Field(gt=0, lt=1),
+        BeforeValidator(units.parse_share),
+        WithJsonSchema({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string"}], "examples": ["5%"]}),
+    ] = 0.05
+    """How narrow a speed-up's interval must be before timing a candidate may end, (high - low) / speed-up: 0.05 or 5%.
+    Narrower takes longer: halving it takes four times as long."""
+    tune: bool = False
+    """Search ONNX Runtime's session options (threads, spinning, arena, graph level ...) for the winner."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Start of every random choice, so that a second run repeats the first."""
     inputs: dict[str, InputSection] | None = None

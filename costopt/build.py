@@ -95,7 +95,7 @@ def prepare(request: Request) -> Answer:
     arrays = open_source(plan.data.evaluation, run / "data" / "evaluation")
     with _published((), run) as scratch:
         file = scratch / MODEL
-        _export(loaded, arrays, plan, file)
+        export_to(loaded, arrays, plan.inputs, file, plan.opset)
         check(file)
         graph = describe(file)
         evaluation = match(arrays, graph.inputs, "evaluation")
@@ -124,8 +124,13 @@ def _notes(loaded: "Loaded") -> tuple[str, ...]:
     return (loaded.note,) if isinstance(loaded, Modules) and loaded.note else ()
 
 
-def _export(loaded: "Loaded", arrays: tuple[ArrayFile, ...], plan: Plan, target: Path) -> None:
-    """The original as ONNX. Modules carry no shapes of their own: the data and the budget file tell them."""
+def export_to(
+    loaded: "Loaded", arrays: tuple[ArrayFile, ...], told: tuple[InputSpec, ...], target: Path, opset: int
+) -> None:
+    """The original as ONNX. Modules carry no shapes of their own: the data, and what the user `told`, give them.
+
+    Raises ModelFileError when they can't tell, CandidateError when the export fails.
+    """
     from costopt.formats import Modules, OnnxFile
 
     if isinstance(loaded, OnnxFile):  # nothing to export, and no need to load torch
@@ -134,11 +139,11 @@ def _export(loaded: "Loaded", arrays: tuple[ArrayFile, ...], plan: Plan, target:
     from costopt import export
 
     if not isinstance(loaded, Modules):
-        export.export_original(loaded, (), {}, target, plan.opset)
+        export.export_original(loaded, (), {}, target, opset)
         return
-    inputs = inputs_of(loaded.input_names, arrays, plan.inputs)
+    inputs = inputs_of(loaded.input_names, arrays, told)
     samples = match(arrays, inputs, "evaluation")
-    export.export_original(loaded, inputs, next(samples.batches(2)), target, plan.opset)
+    export.export_original(loaded, inputs, next(samples.batches(2)), target, opset)
 
 
 def _parity(loaded: "Loaded", file: Path, evaluation: Samples, graph: Graph) -> Parity | None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from costopt import cost, explain, limits, plugins, stats
+from costopt import cost, energy, explain, limits, noise_rules, plugins, stats
 from costopt.errors import ConfigError
 from costopt.explain import Verdict
 from costopt.metrics import Facts, Metric
@@ -27,6 +27,7 @@ from costopt.records import (
     Failed,
     Interval,
     Invalid,
+    Machine,
     Measured,
     Outcome,
     Plan,
@@ -98,6 +99,7 @@ class _Yardstick:
     metric: Metric
     plan: Plan
     quote: Quote | None
+    machine: Machine
 
 
 def _rows(run: Run, found: Mapping[str, Outcome], plan: Plan, quote: Quote | None) -> tuple[Row, ...]:
@@ -106,7 +108,7 @@ def _rows(run: Run, found: Mapping[str, Outcome], plan: Plan, quote: Quote | Non
     yardstick = None
     if isinstance(baseline, Measured):
         original_s = cost.original_seconds(one.timing for one in found.values() if isinstance(one, Measured))
-        yardstick = _Yardstick(baseline, original_s, _facts(baseline), metric, plan, quote)
+        yardstick = _Yardstick(baseline, original_s, _facts(baseline), metric, plan, quote, run.machine)
     return tuple(_row(candidate, found.get(candidate.id), yardstick) for candidate in run.candidates)
 
 
@@ -151,6 +153,9 @@ def _alone(measured: Measured) -> Row:
         peak_memory_bytes=measured.peak_memory_bytes,
         load_s=measured.load_s,
         placement=measured.placement,
+        time_share=measured.time_share,
+        first_call_s=measured.first_call_s,
+        precision=measured.precision,
     )
 
 
@@ -160,12 +165,15 @@ def _beside_the_original(row: Row, measured: Measured, yardstick: _Yardstick | N
         return row
     plan = yardstick.plan
     original = measured.candidate == yardstick.baseline.candidate
-    speedup = _ITSELF if original else stats.speedup(measured.timing, plan.confidence)
+    speedup = (
+        _ITSELF if original else stats.speedup(measured.timing, plan.confidence, noise_rules.doubt(measured.timing))
+    )
     compared = replace(
         row,
         speedup=speedup,
         throughput_per_s=speedup.value / yardstick.original_s,
         usd=cost.usd(yardstick.original_s, speedup, yardstick.quote, plan.traffic),
+        energy=energy.modelled_on(yardstick.machine, measured.candidate.setting, yardstick.original_s / speedup.value),
         drop=_drop(measured, yardstick, original),
     )
     missed = limits.refusals(compared, plan.budget)
@@ -227,6 +235,7 @@ def _decide(run: Run, found: Mapping[str, Outcome], plan: Plan, quote: Quote | N
         baseline=next((row for row in rows if row.candidate.id == run.baseline and row.status == "measured"), None),
         against_itself=None if original is None else stats.speedup(original, plan.confidence),
         drift_s=stats.drift(timings.values()) if timings else (0.0, 0.0),
+        noise=None if original is None else original.noise,
         winner=min(rivals, key=_simplicity, default=None),
         ranked=ranked,
         rivals=rivals,
@@ -242,7 +251,8 @@ def _faster(one: Row, other: Row, run: Run, timings: Mapping[str, Timing], plan:
         return known(one.speedup)
     if one.candidate.id == run.baseline:
         return cost.reciprocal(known(other.speedup))
-    return stats.between(timings[one.candidate.id], timings[other.candidate.id], plan.confidence)
+    pair = timings[one.candidate.id], timings[other.candidate.id]
+    return stats.between(*pair, plan.confidence, max(map(noise_rules.doubt, pair)))
 
 
 def _simplicity(row: Row) -> tuple[tuple[float, ...], float, float, str]:

@@ -10,6 +10,7 @@ from types import FrameType
 
 import typer
 
+from costopt.commands.bench import bench
 from costopt.commands.choose import choose
 from costopt.commands.compress import compress
 from costopt.commands.doctor import doctor
@@ -27,6 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(compress)
+app.command()(bench)
 app.command()(show)
 app.command()(choose)
 app.command()(init)

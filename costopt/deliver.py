@@ -1,6 +1,8 @@
 """What a finished run leaves behind, ready to deploy.
 
-    runs/<id>/chosen/model.onnx   the chosen file, with its external data beside it
+    runs/<id>/chosen/model.onnx             the chosen file, with its external data beside it
+                     session_options.json   how ONNX Runtime is to serve it: as it was measured
+                     serve.py               the same as Python lines to paste
               report.json         the whole report, as `costopt show --format json` prints it
               manifest.json       sha256, recipe, versions, machine, seed: what it takes to trust the file, or repeat it
 
@@ -12,15 +14,19 @@ import logging
 import shutil
 from pathlib import Path
 
-from costopt import plugins
+from costopt import plugins, session_options
 from costopt.build import MODEL, artifact_of, folder_of
 from costopt.disk import faults, write_atomically
+from costopt.errors import CandidateError
 from costopt.graph import copy
 from costopt.journal import Journal
-from costopt.records import Artifact, Report, Row, Spec
+from costopt.records import Artifact, Report, Row, Setting, Spec
 from costopt.reports import Render
 
 log = logging.getLogger("costopt")
+
+SETTINGS = "session_options.json"
+SNIPPET = "serve.py"
 
 
 def deliver(report: Report, journal: Journal) -> None:
@@ -37,8 +43,24 @@ def deliver(report: Report, journal: Journal) -> None:
         (journal.folder / "manifest.json").unlink(missing_ok=True)
     if row is None or artifact is None:
         return
-    _copy(folder_of(row.candidate.recipe, journal.folder), journal.folder / "chosen")
+    chosen = journal.folder / "chosen"
+    _copy(folder_of(row.candidate.recipe, journal.folder), chosen)
+    leave_settings(row.candidate.setting, MODEL, chosen)
     write_atomically(journal.folder / "manifest.json", json.dumps(_manifest(report, row, artifact), indent=2) + "\n")
+
+
+def leave_settings(setting: Setting, model: str, folder: Path) -> None:
+    """Write `session_options.json`, and `serve.py`, which opens the file called `model` just so, into a folder.
+
+    Raises CostoptError when the disk is full. Where the provider is not here any more there is nothing to write.
+    """
+    try:
+        texts = {SETTINGS: session_options.to_json(setting), SNIPPET: session_options.snippet(setting, model)}
+    except CandidateError as problem:  # a run that is judged on another machine than the one that measured it
+        log.warning("no %s was written: %s", SETTINGS, problem.reason)
+        return
+    for name, text in texts.items():
+        write_atomically(folder / name, text)
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -62,6 +84,8 @@ def _manifest(report: Report, row: Row, artifact: Artifact) -> dict[str, object]
         "provider": row.candidate.provider,
         "batch": row.candidate.batch,
         "threads": row.candidate.threads,
+        "provider_options": dict(row.candidate.options),
+        "session": dict(row.candidate.session),
         "run": run.id,
         "model": run.model,
         "inputs": dict(run.inputs),

@@ -6,7 +6,8 @@
     │   ├── ModelFileError               the model file
     │   └── DataError                    calibration or evaluation data
     ├── CandidateError          caught   this recipe does not suit this model: becomes a `Failed`
-    │   └── NotApplicable       caught   the method has nothing to do on this model: becomes a `Skipped`
+    │   ├── NotApplicable       caught   the method has nothing to do on this model: becomes a `Skipped`
+    │   └── Untrue              caught   measured, but the figures would lie: becomes an `Invalid`
     └── Interrupted             exit 130 or 143
 
 A message names the thing, the value it had, and what to do next. `cli.main` is the one place that turns
@@ -56,6 +57,18 @@ class NotApplicable(CandidateError):
 
     def __init__(self, reason: str) -> None:
         super().__init__("compress", reason)
+
+
+class Untrue(CandidateError):
+    """Measured, but the figures would lie; `fix` says what to do about it.
+
+    `again` is True when the machine was to blame, so that the same measurement may come out well another time.
+    """
+
+    def __init__(self, reason: str, fix: str, again: bool = False) -> None:
+        super().__init__("bench", reason)
+        self.fix = fix
+        self.again = again
 
 
 class Interrupted(CostoptError):

@@ -8,10 +8,11 @@ import datetime
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from costopt import stats, units
+from costopt import noise_rules, plugins, stats, units
 from costopt.limits import change_in_words, excess, metric_in_words
 from costopt.objectives import Cost, MedianCall, Objective
-from costopt.records import Candidate, Drop, Interval, Plan, Quote, Refusal, Row, Run
+from costopt.providers import Provider
+from costopt.records import Candidate, Drop, Interval, Noise, Plan, Quote, Refusal, Row, Run
 
 NOT_YET = "not measured yet"
 
@@ -31,7 +32,7 @@ class Verdict:
     `ranked` are all that meet the budget, the best first; `rivals` are those of them that can't be told from the best
     (itself included), and `winner` is the simplest rival. `nearest` is empty when there is a winner. `baseline` is
     None when the original was not measured; `against_itself` is its speed-up over itself as it was measured, and
-    `drift_s` its fastest and slowest seconds per call beside any candidate.
+    `drift_s` its fastest and slowest seconds per call beside any candidate, `noise` what the machine did meanwhile.
     """
 
     run: Run
@@ -42,6 +43,7 @@ class Verdict:
     baseline: Row | None
     against_itself: Interval | None
     drift_s: tuple[float, float]
+    noise: Noise | None
     winner: Row | None
     ranked: tuple[Row, ...]
     rivals: tuple[Row, ...]
@@ -207,10 +209,29 @@ def _about_the_run(verdict: Verdict) -> Iterator[str]:
             f"{units.ms(slowest_s * 1e3)} ms a call beside different candidates; speed-ups and costs are paired and "
             "hold, milliseconds are those of their moment"
         )
+    yield from _about_noise(verdict)
+    yield from _about_precision(verdict)
     if any(row.status == "measured" and row.candidate.batch > 1 for row in verdict.rows):
         yield "latency is per call, and a call serves a whole batch"
     if isinstance(verdict.objective, MedianCall):
         yield "not every candidate was called often enough for a p95, so they are ordered by their median call"
+
+
+def _about_noise(verdict: Verdict) -> Iterator[str]:
+    """What disturbed the machine while the original was timed: it is not refused, for without it there is no run."""
+    for fault in noise_rules.faults(verdict.noise) if verdict.noise else ():
+        yield f"while the original was timed: {fault.reason}; {fault.fix}"
+
+
+def _about_precision(verdict: Verdict) -> Iterator[str]:
+    """Which providers were seen to compute float32 in a narrower format."""
+    words: dict[str, None] = {}  # a dict keeps the order, and each line once
+    for row in verdict.rows:
+        provider = row.candidate.setting.provider
+        narrowed = plugins.make("providers", provider, Provider).narrowed(row.precision)
+        if narrowed:
+            words[f"{provider} {narrowed}"] = None
+    yield from words
 
 
 def _about_the_winner(verdict: Verdict) -> Iterator[str]:

@@ -15,13 +15,14 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import filelock
 from pydantic import TypeAdapter, ValidationError
 
 from costopt.disk import faults, write_atomically
 from costopt.errors import UsageError
+from costopt.measurements import BenchOutcome, BenchRun
 from costopt.records import Outcome, Plan, Run
 
 T = TypeVar("T")
@@ -62,8 +63,48 @@ def stored(kind: type[T], path: Path) -> T:
         ) from problem
 
 
-class Journal:
-    """One run's folder."""
+class Lines(Generic[T]):
+    """A file of one record a line that only grows; a torn last line is left out, and cut off by `mend`."""
+
+    def __init__(self, path: Path, kind: Any) -> None:
+        self.path = path
+        self._kind = kind
+
+    def read(self) -> list[T]:
+        """All whole lines. Raises UsageError for one that is damaged."""
+        found: list[T] = []
+        for number, line in enumerate(self._whole(), 1):
+            try:
+                found.append(_adapter(self._kind).validate_json(line))
+            except ValidationError as problem:
+                raise UsageError(
+                    f"{self.path}: line {number} is damaged; take it away, and its candidate is measured again"
+                ) from problem
+        return found
+
+    def _whole(self) -> list[bytes]:
+        if not self.path.is_file():
+            return []
+        return [line for line in self.path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+
+    def append(self, record: T) -> None:
+        """Add one; it is on the disk when this returns."""
+        line = _adapter(self._kind).dump_json(record) + b"\n"
+        with faults(self.path), self.path.open("ab") as file:
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def mend(self) -> None:
+        """Cut off a line that was torn by a crash, so that the next one starts fresh."""
+        if self.path.is_file():
+            whole = sum(len(line) for line in self._whole())
+            with faults(self.path):
+                os.truncate(self.path, whole)
+
+
+class RunFolder:
+    """The folder of one run, whatever it holds."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -76,23 +117,6 @@ class Journal:
     @property
     def _lines(self) -> Path:
         return self.folder / "outcomes.jsonl"
-
-    @classmethod
-    def find(cls, name: str, root: Path = Path("runs")) -> "Journal":
-        """The run that a user names: its folder, its id, or the start of its id under `root`.
-
-        Raises UsageError when there is none, or more than one.
-        """
-        direct = [path for path in (Path(name), root / name) if (path / "run.json").is_file()]
-        found = direct[:1] or sorted(
-            path.parent for path in root.glob("*/run.json") if name and path.parent.name.startswith(name)
-        )
-        if len(found) == 1:
-            return cls(found[0])
-        runs = ", ".join(sorted(path.parent.name for path in root.glob("*/run.json")))
-        known = f"{root}/ holds: {runs}" if runs else f"{root}/ holds no run"
-        problem = "names more than one run" if found else "is no run"
-        raise UsageError(f"'{name}' {problem}; {known}. Give the folder of a run, or the start of its name.")
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -121,6 +145,38 @@ class Journal:
         """Take the folder away again, when nothing was found that is worth keeping."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
+
+RECORDS = ("run.json", "bench.json")
+"""What every run's folder has one of."""
+
+
+def find(name: str, root: Path = Path("runs"), records: tuple[str, ...] = RECORDS) -> Path:
+    """The folder of the run that a user names: its folder, its id, or the start of its id under `root`.
+
+    Only runs with one of `records` count. Raises UsageError when there is none, or more than one.
+    """
+
+    def under(folder: Path, pattern: str) -> list[Path]:
+        return sorted(path.parent for record in records for path in folder.glob(f"{pattern}{record}"))
+
+    direct = [*under(Path(name), ""), *under(root / name, "")] if name else []
+    found = direct[:1] or [path for path in under(root, "*/") if name and path.name.startswith(name)]
+    if len(found) == 1:
+        return found[0]
+    runs = ", ".join(path.name for path in under(root, "*/"))
+    known = f"{root}/ holds: {runs}" if runs else f"{root}/ holds no run"
+    problem = "names more than one run" if found else "is no run"
+    raise UsageError(f"'{name}' {problem}; {known}. Give the folder of a run, or the start of its name.")
+
+
+class Journal(RunFolder):
+    """The folder of a `costopt compress`."""
+
+    @classmethod
+    def find(cls, name: str, root: Path = Path("runs")) -> "Journal":
+        """The run that a user names (see `find`). Raises UsageError when there is none, or more than one."""
+        return cls(find(name, root, ("run.json",)))
+
     def write_run(self, run: Run) -> None:
         """Record what all candidates share."""
         write_atomically(self.folder / "run.json", to_json(run))
@@ -138,34 +194,45 @@ class Journal:
         return stored(Plan, self.folder / "plan.json")
 
     def outcomes(self) -> tuple[Outcome, ...]:
-        """What was found so far, one a candidate, the latest of each; a torn last line is left out."""
-        latest: dict[str, Outcome] = {}
-        for number, line in enumerate(self._whole_lines(), 1):
-            try:
-                outcome: Outcome = _adapter(Outcome).validate_json(line)
-            except ValidationError as problem:
-                raise UsageError(
-                    f"{self._lines}: line {number} is damaged; take it away, and its candidate is measured again"
-                ) from problem
-            latest[outcome.candidate.id] = outcome
-        return tuple(latest.values())
-
-    def _whole_lines(self) -> list[bytes]:
-        if not self._lines.is_file():
-            return []
-        return [line for line in self._lines.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+        """What was found so far, one a candidate, the latest of each."""
+        return tuple({one.candidate.id: one for one in self._outcomes.read()}.values())
 
     def append(self, outcome: Outcome) -> None:
         """Add one outcome; it is on the disk when this returns."""
-        line = _adapter(Outcome).dump_json(outcome) + b"\n"
-        with faults(self._lines), self._lines.open("ab") as file:
-            file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
+        self._outcomes.append(outcome)
 
     def mend(self) -> None:
-        """Cut off a line that was torn by a crash, so that the next one starts fresh."""
-        if self._lines.is_file():
-            whole = sum(len(line) for line in self._whole_lines())
-            with faults(self._lines):
-                os.truncate(self._lines, whole)
+        """Cut off a line that was torn by a crash."""
+        self._outcomes.mend()
+
+    @property
+    def _outcomes(self) -> Lines[Outcome]:
+        return Lines(self._lines, Outcome)
+
+
+class BenchJournal(RunFolder):
+    """The folder of a `costopt bench`."""
+
+    def write_run(self, run: BenchRun) -> None:
+        """Record what all contenders share."""
+        write_atomically(self.folder / "bench.json", to_json(run))
+
+    def run(self) -> BenchRun:
+        """What all contenders share. Raises UsageError when it can't be read."""
+        return stored(BenchRun, self.folder / "bench.json")
+
+    def outcomes(self) -> tuple[BenchOutcome, ...]:
+        """What was found so far, one a contender, the latest of each."""
+        return tuple({one.contender.id: one for one in self._outcomes.read()}.values())
+
+    def append(self, outcome: BenchOutcome) -> None:
+        """Add one outcome; it is on the disk when this returns."""
+        self._outcomes.append(outcome)
+
+    def mend(self) -> None:
+        """Cut off a line that was torn by a crash."""
+        self._outcomes.mend()
+
+    @property
+    def _outcomes(self) -> Lines[BenchOutcome]:
+        return Lines(self._lines, BenchOutcome)

@@ -17,10 +17,10 @@ from costopt.records import InputSpec
 
 TARGET = "target"
 
-Purpose = Literal["evaluation", "calibration"]
+Purpose = Literal["evaluation", "calibration", "input"]
 Parts = tuple[ArrayFile, ...]
 
-LEAST_SAMPLES: Mapping[Purpose, int] = {"evaluation": 2, "calibration": 1}
+LEAST_SAMPLES: Mapping[Purpose, int] = {"evaluation": 2, "calibration": 1, "input": 1}
 """A drop is shown with an interval, and an interval needs two samples at least."""
 
 SHOWN = 6
@@ -61,7 +61,8 @@ def matched(
     """What feeds each input, in the inputs' order, and the labels. Raises DataError when it does not fit.
 
     `target` holds the labels. So does the last of several arrays without names when there is one more than inputs,
-    which is what a DataLoader yields. Calibration leaves labels out, and arrays that no input is named after.
+    which is what a DataLoader yields. Only evaluation keeps labels; for calibration, and for inputs that are only
+    timed, they are left out, and so are arrays that no input is named after.
     """
     if not inputs:
         raise DataError("the model has no inputs, so there is nothing to feed; look at how it was exported")
@@ -69,7 +70,7 @@ def matched(
     found = _by_name(given, inputs) or _by_column(given, inputs) or _by_position(given, inputs, purpose)
     if found is None:
         raise DataError(f"{purpose} data: {_mismatch(given, inputs)}")
-    if purpose == "calibration":
+    if purpose != "evaluation":
         target = None
     elif target is None:
         _check_extra(given, found)

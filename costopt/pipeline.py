@@ -7,13 +7,13 @@ that can be expected is a record, not an exception.
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from costopt import bench, plugins, session
+from costopt import bench, proof, session
 from costopt.build import Prepared, artifact_of, build, folder_of
-from costopt.errors import CandidateError, CostoptError, DataError, NotApplicable
+from costopt.errors import CandidateError, CostoptError, DataError, NotApplicable, Untrue
 from costopt.journal import to_json
-from costopt.providers import Provider
 from costopt.records import (
     Artifact,
     Candidate,
@@ -26,12 +26,13 @@ from costopt.records import (
     Recipe,
     Score,
     Skipped,
-    Spec,
-    Timing,
 )
 from costopt.worker import Child
 
 log = logging.getLogger("costopt")
+
+ROUNDS_S = 8.0
+"""What a candidate's rounds may take, both sides together, unless slow calls need more for their percentiles."""
 
 LEAST_LIMIT_S = 300.0
 """However short the run's time limit, building or scoring one candidate may take this long before it counts as hung."""
@@ -64,6 +65,8 @@ def evaluate(candidate: Candidate, job: Job) -> Outcome:
     try:
         artifact = _built(candidate, job)
         return _measure(candidate, artifact, job)
+    except Untrue as lie:
+        return Invalid(candidate, lie.reason, lie.fix, again=lie.again)
     except NotApplicable as nothing:
         return Skipped(candidate, nothing.reason)
     except CandidateError as problem:
@@ -95,24 +98,51 @@ def _build_request(recipe: Recipe, job: Job) -> dict[str, str]:
 
 def _measure(candidate: Candidate, artifact: Artifact, job: Job) -> Outcome:
     log.info("%s on %s, batch %d: timing", candidate.label, candidate.provider, candidate.batch)
-    logs = job.folder / "logs"
-    samples = job.prepared.evaluation
-    with Child("bench", logs / f"{candidate.id}.log") as own, Child("bench", logs / "baseline.log") as other:
-        baseline = bench.serve(other, str(job.folder / job.prepared.original.path), job.baseline, samples)
-        service = bench.serve(own, str(job.folder / artifact.path), candidate, samples)
-        unproven = unplaced(candidate, service.nodes)
-        if unproven is not None:
-            return unproven
-        timing = Timing(
-            bench.rounds(service, baseline, int(candidate.id, 16) ^ job.plan.seed),
-            candidate.batch,
-            job.baseline.batch,
-            job.machine,
-        )
-        memory = own.ask(session.peak_memory, {}, bench.SLACK_S)["bytes"]
-        log.info("%s on %s, batch %d: scoring", candidate.label, candidate.provider, candidate.batch)
-        score = _score(own, candidate, job)
-    return Measured(candidate, artifact, timing, score, shares(service.nodes), memory, service.load_s)
+    timing, seen = bench.measure(_pair(candidate, artifact, job), proof.refuse_absent, partial(_seen, candidate, job))
+    if candidate != job.baseline:  # without the original there is no run: its noise is a note of the report
+        bench.refuse_disturbed(timing.noise)
+    return Measured(
+        candidate,
+        artifact,
+        timing,
+        seen.score,
+        shares(seen.service.nodes),
+        seen.peak_memory_bytes,
+        seen.service.load_s,
+        time_share=shares(seen.shown.placement.seconds),
+        first_call_s=seen.service.first_call_s,
+        precision=seen.shown.precision,
+    )
+
+
+def _pair(candidate: Candidate, artifact: Artifact, job: Job) -> bench.Pair:
+    samples, logs = job.prepared.evaluation, job.folder / "logs"
+    return bench.Pair(
+        own=bench.Subject(str(job.folder / artifact.path), candidate.setting, samples),
+        other=bench.Subject(str(job.folder / job.prepared.original.path), job.baseline.setting, samples),
+        stop=bench.Stop(job.plan.precision, job.plan.confidence, ROUNDS_S, stretch=True),
+        seed=int(candidate.id, 16) ^ job.plan.seed,
+        machine=job.machine,
+        own_log=logs / f"{candidate.id}.log",
+        other_log=logs / "baseline.log",
+    )
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What the serving process showed after the last round."""
+
+    service: bench.Service
+    shown: proof.Shown
+    peak_memory_bytes: int
+    score: Score
+
+
+def _seen(candidate: Candidate, job: Job, service: bench.Service) -> _Seen:
+    memory = service.peak_memory_bytes()  # first: scoring and proving take memory of their own
+    log.info("%s on %s, batch %d: scoring", candidate.label, candidate.provider, candidate.batch)
+    score = _score(service.child, candidate, job)
+    return _Seen(service, proof.proved(service), memory, score)
 
 
 def _score(child: Child, candidate: Candidate, job: Job) -> Score:
@@ -129,20 +159,7 @@ def _score(child: Child, candidate: Candidate, job: Job) -> Score:
     return Score(prepared.metric, prepared.against, tuple(tuple(row) for row in answer["facts"]))
 
 
-def shares(nodes: Mapping[str, int]) -> dict[str, float]:
-    """Each provider's share of the graph's nodes."""
-    total = sum(nodes.values())
-    return {name: count / total for name, count in sorted(nodes.items())} if total else {}
-
-
-def unplaced(candidate: Candidate, nodes: Mapping[str, int]) -> Invalid | None:
-    """The verdict on a candidate whose provider took no node: its numbers would be somebody else's."""
-    wanted = plugins.make("providers", Spec(candidate.provider), Provider)
-    if nodes.get(wanted.runtime_name, 0) > 0:
-        return None
-    others = ", ".join(sorted(nodes)) or "nobody that ONNX Runtime recorded"
-    return Invalid(
-        candidate,
-        f"{wanted.runtime_name} took none of the {sum(nodes.values())} nodes; {others} did all the work",
-        f"leave {candidate.provider} out of `providers`, or choose a recipe whose operators it knows",
-    )
+def shares(parts: Mapping[str, float]) -> dict[str, float]:
+    """Each provider's share of the graph's nodes, or of the time."""
+    total = sum(parts.values())
+    return {name: count / total for name, count in sorted(parts.items())} if total else {}

@@ -57,6 +57,8 @@ def read(path: Path, overrides: tuple[str, ...] = (), data_must_exist: bool = Tr
         seed=file.seed,
         inputs=tuple(InputSpec(name, tuple(one.shape), one.dtype) for name, one in (file.inputs or {}).items()),
         opset=file.opset,
+        precision=file.precision,
+        tune=file.tune,
     )
 
 

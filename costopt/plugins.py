@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeVar
 from costopt.errors import UsageError
 from costopt.records import Spec, Value
 
-Kind = Literal["formats", "feeds", "methods", "metrics", "providers", "prices", "runners", "reports"]
+Kind = Literal["formats", "feeds", "methods", "metrics", "providers", "prices", "runners", "reports", "scenarios"]
 
 T = TypeVar("T")
 

@@ -11,8 +11,6 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-from costopt.records import Failed, Invalid, Outcome, Skipped
-
 
 class Shown(logging.Handler):
     """A watcher (`search.Watcher`) that shows; also the handler of the `costopt` logger while it is entered."""
@@ -60,21 +58,9 @@ class Shown(logging.Handler):
         if done:
             self._console.print(f"{done} of {total} candidates are known from before; going on with the rest")
 
-    def arrived(self, outcome: Outcome, best: str) -> None:
+    def arrived(self, who: str, fate: str, best: str) -> None:
         """Move on by one."""
         self._done += 1
-        self._bar.update(self._task, completed=self._done, best=f"best: {best}")
-        candidate = outcome.candidate
-        what = f"{candidate.label} on {candidate.provider}, batch {candidate.batch}"
-        if not self._console.is_terminal or not isinstance(outcome, Skipped):
-            self._console.print(
-                f"[{self._done}/{self._total}] {what}: {_in_words(outcome)}", markup=False, soft_wrap=True
-            )
-
-
-def _in_words(outcome: Outcome) -> str:
-    if isinstance(outcome, Failed):
-        return f"failed at stage '{outcome.stage}': {outcome.reason}"
-    if isinstance(outcome, Invalid | Skipped):
-        return f"{outcome.status}: {outcome.reason}"
-    return "measured"
+        self._bar.update(self._task, completed=self._done, best=f"best: {best}" if best else "")
+        if not self._console.is_terminal or not fate.startswith("skipped"):
+            self._console.print(f"[{self._done}/{self._total}] {who}: {fate}", markup=False, soft_wrap=True)

@@ -22,8 +22,15 @@ PACKAGES = (
     "torch",
     "onnx",
     "onnxruntime",
+    "onnxruntime-directml",
     "onnxruntime-gpu",
+    "onnxruntime-migraphx",
+    "onnxruntime-openvino",
+    "onnxruntime-qnn",
+    "onnxruntime-webgpu",
+    "onnxruntime-ep-nv-tensorrt-rtx",
     "onnxruntime-ep-openvino",
+    "onnxruntime-ep-webgpu",
     "onnxscript",
     "numpy",
 )
@@ -63,8 +70,13 @@ def digests(model: Sequence[Path], plan: Plan) -> dict[str, str]:
     found = {"model_sha256": _together([sha256(file) for file in model])}
     for name, data in (("evaluation", plan.data.evaluation), ("calibration", plan.data.calibration)):
         if data is not None:
-            found[f"{name}_sha256"] = _of_code(data) if is_reference(data) else _of_data(Path(data))
+            found[f"{name}_sha256"] = digest_of_data(data)
     return found
+
+
+def digest_of_data(data: str) -> str:
+    """Digest of a data file, or of the module that a `module:function` names. Raises DataError."""
+    return _of_code(data) if is_reference(data) else _of_data(Path(data))
 
 
 def _of_data(path: Path) -> str:

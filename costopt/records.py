@@ -20,6 +20,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from costopt.timings import Energy as Energy
+from costopt.timings import Noise as Noise
+from costopt.timings import Round as Round
+from costopt.timings import Timing as Timing
+from costopt.timings import WarmUp as WarmUp
+
 Value = bool | int | float | str | None
 Objective = Literal["cost", "latency", "size", "energy"]
 Status = Literal["measured", "failed", "invalid", "skipped"]
@@ -86,7 +92,9 @@ class Plan:
     """What to try and what is allowed, as the budget file says it, with every default filled in.
 
     `recipes` is None for `auto`; `providers` is None for "every provider found here"; `price` names a price source
-    (`prices/`) with its options, or None when the machine's price is not known.
+    (`prices/`) with its options, or None when the machine's price is not known. `precision` is the relative width of
+    a speed-up's interval, (high - low) / speed-up, at which timing a candidate may end. `tune` asks for a search of
+    session options for the winner.
     """
 
     data: Data
@@ -96,7 +104,7 @@ class Plan:
     objective: Objective = "cost"
     traffic: Traffic | None = None
     price: Spec | None = None
-    providers: tuple[str, ...] | None = None
+    providers: tuple[Spec, ...] | None = None
     batch: tuple[int, ...] = (1,)
     threads: tuple[int, ...] = ()
     recipes: tuple[Recipe, ...] | None = None
@@ -104,6 +112,8 @@ class Plan:
     seed: int = 0
     inputs: tuple[InputSpec, ...] = ()
     opset: int = 20
+    precision: float = 0.05
+    tune: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,29 +129,54 @@ class ModelSource:
 # ---------------------------------------------------------------------------------------- what was found
 
 
-def _short_hash(facts: object) -> str:
+def short_hash(facts: object) -> str:
+    """Ten hexadecimal digits that change when plain facts (lists, dicts, texts, numbers) do."""
     text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
 @dataclass(frozen=True, slots=True)
+class Setting:
+    """How a model is served: by which provider with which options, in which batch, on how many threads.
+
+    `session` holds settings of ONNX Runtime's session that differ from costopt's defaults (`session_options`).
+    """
+
+    provider: Spec
+    batch: int = 1
+    threads: int = 1
+    session: Mapping[str, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
-    """One thing to measure. An empty recipe is the original model: a candidate like any other."""
+    """One thing to measure. An empty recipe is the original model: a candidate like any other.
+
+    `options` are the provider's, `session` those of ONNX Runtime's session that differ from the defaults.
+    """
 
     recipe: Recipe
     provider: str
     batch: int
     threads: int
+    options: Mapping[str, Value] = field(default_factory=dict)
+    session: Mapping[str, Value] = field(default_factory=dict)
+
+    @property
+    def setting(self) -> Setting:
+        """How it is served."""
+        return Setting(Spec(self.provider, self.options), self.batch, self.threads, self.session)
 
     @property
     def id(self) -> str:
         """A short hash of the description: the same words have the same id on every machine."""
-        return _short_hash([self.recipe_id, self.provider, self.batch, self.threads])
+        more = [dict(self.options), dict(self.session)] if self.options or self.session else []
+        return short_hash([self.recipe_id, self.provider, self.batch, self.threads, *more])
 
     @property
     def recipe_id(self) -> str:
         """A short hash of the recipe alone: the file that it makes serves every provider, batch and thread count."""
-        return _short_hash([[spec.name, dict(spec.options)] for spec in self.recipe])
+        return short_hash([[spec.name, dict(spec.options)] for spec in self.recipe])
 
     @property
     def label(self) -> str:
@@ -191,37 +226,7 @@ class Machine:
     @property
     def fingerprint(self) -> str:
         """A short hash that changes when the hardware or the operating system does."""
-        return _short_hash([self.cpu, self.cores, self.memory_bytes, self.system, list(self.features)])
-
-
-@dataclass(frozen=True, slots=True)
-class Round:
-    """Calls of a candidate and of the baseline in one short stretch of time: seconds per call, raw, in order.
-
-    The two took turns inside the round, so that a machine that slows down slows both.
-    """
-
-    seconds: tuple[float, ...]
-    baseline_seconds: tuple[float, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """Raw samples of one candidate beside those of the baseline. Every statistic is a function of these (`stats`).
-
-    One call serves `batch` inferences; a call of the baseline serves `baseline_batch`. The baseline's own timing
-    holds rounds of the baseline against itself.
-    """
-
-    rounds: tuple[Round, ...]
-    batch: int
-    baseline_batch: int
-    machine: str
-
-    @property
-    def seconds(self) -> tuple[float, ...]:
-        """All calls of the candidate, in order."""
-        return tuple(second for one in self.rounds for second in one.seconds)
+        return short_hash([self.cpu, self.cores, self.memory_bytes, self.system, list(self.features)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,8 +251,10 @@ class Score:
 class Measured:
     """A candidate that was built, timed and scored.
 
-    `placement` maps each provider's name to its share of the graph's nodes (they sum to 1);
-    `peak_memory_bytes` is the serving process's peak above what it held before the model was loaded.
+    `placement` maps each provider's name to its share of the graph's nodes (they sum to 1), `time_share` to its share
+    of the time in kernels (empty when there was one provider only). `peak_memory_bytes` is the serving process's peak
+    above what it held before the model was loaded. `precision` is the format that the provider was seen to multiply
+    in, "" when it was not probed.
     """
 
     candidate: Candidate
@@ -258,6 +265,9 @@ class Measured:
     peak_memory_bytes: int
     load_s: float
     status: Literal["measured"] = "measured"
+    time_share: Mapping[str, float] = field(default_factory=dict)
+    first_call_s: float | None = None
+    precision: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,12 +282,13 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Invalid:
-    """Measured, but the number would lie; with the reason and the fix."""
+    """Measured, but the number would lie; with the reason and the fix. `again`: it may come out well another time."""
 
     candidate: Candidate
     reason: str
     fix: str
     status: Literal["invalid"] = "invalid"
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,6 +379,7 @@ class Latency:
     p95: Percentile
     p99: Percentile
     samples: int
+    p90: Percentile | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -435,6 +447,10 @@ class Row:
     meets: bool | None = None
     refusals: tuple[Refusal, ...] = ()
     lost: str | None = None
+    time_share: Mapping[str, float] = field(default_factory=dict)
+    first_call_s: float | None = None
+    precision: str = ""
+    energy: Energy | None = None
 
 
 @dataclass(frozen=True, slots=True)

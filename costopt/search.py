@@ -15,7 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from costopt import choose, deliver, load, machine, plugins, provenance, units
+from costopt import choose, deliver, load, machine, plugins, provenance, race, units
+from costopt.bench import Subject
 from costopt.build import Prepared, artifact_of, prepare, split
 from costopt.disk import write_atomically
 from costopt.errors import CandidateError, CostoptError, UsageError
@@ -47,6 +48,12 @@ log = logging.getLogger("costopt")
 
 PREPARE_LIMIT_S = 1800.0
 
+TUNING_SHARE = 0.4
+"""Of the time, for the search of session options and the measurement of what it finds."""
+
+TUNED = "tuned.json"
+"""The candidate that tuning found, in the run's folder."""
+
 
 class Watcher(Protocol):
     """Somebody who looks on: the progress bar, or nobody."""
@@ -54,8 +61,8 @@ class Watcher(Protocol):
     def planned(self, total: int, done: int) -> None:
         """There are `total` candidates; `done` of them are known from before."""
 
-    def arrived(self, outcome: Outcome, best: str) -> None:
-        """One more is known; `best` is the best so far in a few words."""
+    def arrived(self, who: str, fate: str, best: str) -> None:
+        """One more is known: who it is, what became of it, and the best so far, in a few words each."""
 
 
 @dataclass
@@ -65,7 +72,7 @@ class Blind:
     def planned(self, total: int, done: int) -> None:
         """Not looked at."""
 
-    def arrived(self, outcome: Outcome, best: str) -> None:
+    def arrived(self, who: str, fate: str, best: str) -> None:
         """Not looked at."""
 
 
@@ -77,7 +84,7 @@ def compress(source: ModelSource, plan: Plan, out: Path, watcher: Watcher | None
     began = time.monotonic()
     refuse_early(plan)
     files = _files(source)
-    providers, here = _providers(plan), machine.here()
+    providers, here = found_providers(plan.providers), machine.here()
     inputs, tools = provenance.digests(files, plan), provenance.versions()
     baseline = baseline_of(plan, providers, here)
     journal = Journal(out / provenance.run_id(source, plan, inputs, baseline.id, here, tools))
@@ -89,8 +96,11 @@ def compress(source: ModelSource, plan: Plan, out: Path, watcher: Watcher | None
         journal.write_run(run)
         journal.write_plan(plan)
         job = Job(str(journal.folder), source, plan, prepared, tries.baseline, here.fingerprint)
-        _measure_all(job, tries, journal, began + plan.time_limit_s, watcher or Blind())
-        report = choose.judge(run, journal.outcomes(), plan, datetime.date.today())
+        share = 1 - TUNING_SHARE if plan.tune else 1.0
+        _measure_all(job, tries, journal, began + share * plan.time_limit_s, watcher or Blind())
+        if plan.tune:
+            _tune(job, tries, journal, began + plan.time_limit_s, watcher or Blind())
+        report = choose.judge(journal.run(), journal.outcomes(), plan, datetime.date.today())
         deliver.deliver(report, journal)
     return report, journal
 
@@ -156,35 +166,47 @@ class _Collected:
     settled: list[Outcome] = field(default_factory=list)
 
 
-def _providers(plan: Plan) -> dict[str, str | None]:
-    """The providers to use, by name, each with the reason why it can't work here (None when it can).
+Found = tuple[tuple[Spec, str | None], ...]
+"""Providers, each with the reason why it can't work here (None when it can)."""
 
-    Left out of the budget file, it is every provider that can.
+
+def found_providers(asked: tuple[Spec, ...] | None) -> Found:
+    """The providers to use; when none was asked for, every one that can work here.
+
+    Raises UsageError when none of those asked for can.
     """
-    names = plan.providers or plugins.names("providers")
-    missing = {name: plugins.make("providers", Spec(name), Provider).missing() for name in names}
-    if plan.providers is None:
-        return {name: reason for name, reason in missing.items() if reason is None}
-    if all(reason is not None for reason in missing.values()):
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in missing.items())
+    specs = asked or tuple(Spec(name) for name in plugins.names("providers"))
+    found = tuple((spec, plugins.make("providers", spec, Provider).missing()) for spec in specs)
+    if asked is None:
+        return tuple((spec, reason) for spec, reason in found if reason is None)
+    if all(reason is not None for _, reason in found):
+        reasons = "; ".join(f"{spec.name}: {reason}" for spec, reason in found)
         raise UsageError(f"none of the providers can work here ({reasons}). Add cpu, which is always there.")
-    return missing
+    return found
 
 
-def baseline_of(plan: Plan, providers: dict[str, str | None], here: Machine) -> Candidate:
+def first_provider(providers: Found) -> Spec:
+    """The CPU provider, or the first that is here: the baseline's."""
+    present = [spec for spec, reason in providers if reason is None]
+    return next((spec for spec in present if spec.name == "cpu"), present[0])
+
+
+def baseline_of(plan: Plan, providers: Found, here: Machine) -> Candidate:
     """The original on the CPU provider (or the first that is here), at the first batch and thread count."""
-    present = [name for name, reason in providers.items() if reason is None]
-    provider = "cpu" if "cpu" in present else present[0]
-    return Candidate((), provider, plan.batch[0], (plan.threads or (here.cores,))[0])
+    return _candidate((), first_provider(providers), plan.batch[0], (plan.threads or (here.cores,))[0])
 
 
-def what_to_try(plan: Plan, graph: Graph, providers: dict[str, str | None], here: Machine) -> Tries:
+def _candidate(recipe: Recipe, provider: Spec, batch: int, threads: int) -> Candidate:
+    return Candidate(recipe, provider.name, batch, threads, provider.options)
+
+
+def what_to_try(plan: Plan, graph: Graph, providers: Found, here: Machine) -> Tries:
     """Every recipe on every provider at every batch and thread count, the baseline first.
 
     The baseline is the original on the CPU provider (or the first one asked for) at the first batch.
     Raises UsageError for a batch that the model does not take.
     """
-    present = [name for name, reason in providers.items() if reason is None]
+    present = [spec for spec, reason in providers if reason is None]
     threads = plan.threads or (here.cores,)
     batches = _batches(plan, graph)
     baseline = baseline_of(plan, providers, here)
@@ -193,12 +215,12 @@ def what_to_try(plan: Plan, graph: Graph, providers: dict[str, str | None], here
         if reason is not None:
             found.settled.append(Skipped(Candidate(recipe, baseline.provider, batches[0], threads[0]), reason))
             continue
-        everywhere = [Candidate(recipe, name, size, count) for size in batches for name in present for count in threads]
+        everywhere = [_candidate(recipe, one, size, count) for size in batches for one in present for count in threads]
         found.candidates.extend(one for one in everywhere if one != baseline)
-    for name, reason in providers.items():
+    for spec, reason in providers:
         if reason is not None:
-            absent = Candidate((), name, batches[0], threads[0])
-            found.settled.append(Invalid(absent, f"{name} can't work here", reason))
+            absent = _candidate((), spec, batches[0], threads[0])
+            found.settled.append(Invalid(absent, f"{spec.name} can't work here", reason))
     return Tries(baseline, tuple(found.candidates), tuple(found.settled))
 
 
@@ -280,7 +302,8 @@ def _measure_all(job: Job, tries: Tries, journal: Journal, deadline: float, watc
     known = {
         outcome.candidate.id: outcome
         for outcome in journal.outcomes()
-        if outcome.candidate != tries.baseline or isinstance(outcome, Measured)
+        if (outcome.candidate != tries.baseline or isinstance(outcome, Measured))
+        and not (isinstance(outcome, Invalid) and outcome.again)
     }
     for outcome in tries.settled:
         if outcome.candidate.id not in known:
@@ -291,7 +314,9 @@ def _measure_all(job: Job, tries: Tries, journal: Journal, deadline: float, watc
 
     def arrive(outcome: Outcome) -> None:
         journal.append(outcome)
-        watcher.arrived(outcome, _best(job, journal))
+        candidate = outcome.candidate
+        who = f"{candidate.label} on {candidate.provider}, batch {candidate.batch}"
+        watcher.arrived(who, _fate(outcome), _best(job, journal))
 
     def still_to_do() -> Iterator[Candidate]:
         for candidate in tries.candidates:
@@ -327,6 +352,15 @@ def _need(baseline: Outcome) -> None:
         raise CostoptError(f"the original itself can't be measured: {baseline.reason}. {baseline.fix}")
 
 
+def _fate(outcome: Outcome) -> str:
+    """What became of a candidate, for the progress bar."""
+    if isinstance(outcome, Failed):
+        return f"failed at stage '{outcome.stage}': {outcome.reason}"
+    if isinstance(outcome, Invalid | Skipped):
+        return f"{outcome.status}: {outcome.reason}"
+    return "measured"
+
+
 def _best(job: Job, journal: Journal) -> str:
     """The best so far, in a few words for the progress bar."""
     report = choose.judge(journal.run(), journal.outcomes(), job.plan, datetime.date.today())
@@ -335,3 +369,31 @@ def _best(job: Job, journal: Journal) -> str:
     row = report.row(report.winner)
     ratio = "" if row.speedup is None else f" {units.ratio(row.speedup.value)}"
     return f"{row.candidate.label} on {row.candidate.provider}{ratio}"
+
+
+# ---------------------------------------------------------------------------------------- session options
+
+
+def _tune(job: Job, tries: Tries, journal: Journal, deadline: float, watcher: Watcher) -> None:
+    """Search session options for the winner; what is found is one more candidate, measured and scored like the rest."""
+    report = choose.judge(journal.run(), journal.outcomes(), job.plan, datetime.date.today())
+    record = journal.folder / TUNED
+    if not record.is_file():
+        if report.winner is None:
+            log.info("nothing meets the budget, so there is nothing to tune")
+            return
+        write_atomically(record, to_json(_tuned(report.row(report.winner).candidate, job, deadline)))
+    found = stored(Candidate, record)
+    if found.id not in {one.id for one in journal.run().candidates}:
+        journal.write_run(replace(journal.run(), candidates=(*journal.run().candidates, found)))
+    _measure_all(job, replace(tries, candidates=(*tries.candidates, found)), journal, deadline, watcher)
+
+
+def _tuned(winner: Candidate, job: Job, deadline: float) -> Candidate:
+    artifact = artifact_of(winner.recipe, job.folder)
+    assert artifact is not None
+    subject = Subject(str(job.folder / artifact.path), winner.setting, job.prepared.evaluation)
+    seconds = (deadline - time.monotonic()) / 2
+    found = race.tuned(subject, job.prepared.graph, machine.cores(), seconds, job.plan.seed, job.folder / "logs")
+    write_atomically(job.folder / "tuning.json", to_json(found))
+    return replace(winner, threads=found.best.threads, session=found.best.session)

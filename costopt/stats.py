@@ -12,10 +12,12 @@ Pure functions of recorded facts; nothing here measures. Three questions, in thi
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
 
+from costopt.measurements import Outliers
 from costopt.metrics import Facts, Metric
 from costopt.records import Interval, Latency, Percentile, Timing
 
@@ -29,6 +31,15 @@ Where a process's memory comes to lie stays with it for life (Mytkowicz et al., 
 anything obviously wrong!", ASPLOS 2009). Measured 2026-11-22 on a 2-core EPYC: 14 pairs of processes that served the
 shipped example's float32 model in 80 rounds each; the means spread by 0.0085, of which the rounds explain 0.0058.
 """
+
+MOST_BATCHES = 128
+"""Values that are resampled, at most: it bounds the work, and Student's t with 64 degrees is 2 % over the normal's."""
+
+FEWEST_TO_RESAMPLE = 8
+"""Under this it is Student's t: five values have but 126 different resamples, eight have 6,435."""
+
+RESAMPLES = 1000
+"""The 950th of 1,000 is the 95 % quantile, give or take 0.7 points."""
 
 JACKKNIFE_GROUPS = 32
 """Groups that the grouped jackknife leaves out in turn: its standard error is then good to 1/sqrt(2*31) = 13 %, and
@@ -84,10 +95,22 @@ def _overs_allowed(calls: int, share: float) -> int:
 
 
 def latency(timing: Timing) -> Latency:
-    """Milliseconds per call at p50, p95 and p99."""
+    """Milliseconds per call at p50, p90, p95 and p99."""
     seconds = timing.seconds
-    p50, p95, p99 = (percentile(seconds, share) for share in (0.50, 0.95, 0.99))
-    return Latency(p50, p95, p99, len(seconds))
+    p50, p90, p95, p99 = (percentile(seconds, share) for share in (0.50, 0.90, 0.95, 0.99))
+    return Latency(p50, p95, p99, len(seconds), p90)
+
+
+def outliers(seconds: Sequence[float]) -> Outliers:
+    """Calls over Q3 + 3 (Q3 - Q1), "far out" in Tukey's words: counted, never dropped. Raises ValueError for no calls.
+
+    Source: Tukey 1977, "Exploratory data analysis", section 2D.
+    """
+    if not seconds:
+        raise ValueError("no calls, no outliers: measure at least one")
+    lower, upper = np.quantile(seconds, [0.25, 0.75])
+    far_out = sum(second > upper + 3 * (upper - lower) for second in seconds)
+    return Outliers(int(far_out), len(seconds), 1e3 * max(seconds))
 
 
 # ---------------------------------------------------------------------------------------- speed
@@ -95,41 +118,110 @@ def latency(timing: Timing) -> Latency:
 
 @dataclass(frozen=True, slots=True)
 class _LogRatio:
-    """log(time per inference of the baseline / of the candidate): its mean, and the variance of that mean."""
+    """log(time per inference of the baseline / of the candidate): its mean over rounds, and how far that may be off.
+
+    `half` is the half-width of its interval for the rounds alone; `processes` is how many processes' spread stays in
+    it: 1 for one pair of processes, 1/g for g pairs with equally many rounds.
+    """
 
     mean: float
-    variance: float
-    degrees: int
+    half: float
+    processes: float
 
 
-def _log_ratio(timing: Timing) -> _LogRatio:
+def _log_ratio(timing: Timing, confidence: float) -> _LogRatio:
     """From each round's ratio of medians, per inference: medians, because a stray pause should not move a round."""
     per_inference = timing.batch / timing.baseline_batch
-    logs = np.array(
-        [
-            math.log(np.median(one.baseline_seconds) / np.median(one.seconds) * per_inference)
-            for one in timing.rounds
-            if one.seconds and one.baseline_seconds
-        ]
-    )
-    if not logs.size:
+    generations: dict[int, list[float]] = {}
+    for one in timing.rounds:
+        if one.seconds and one.baseline_seconds:
+            ratio = median(one.baseline_seconds) / median(one.seconds) * per_inference
+            generations.setdefault(one.generation, []).append(math.log(ratio))
+    if not generations:
         raise ValueError("a timing without a round has no speed-up: measure at least one call of each in turn")
-    variance = float(logs.var(ddof=1)) / logs.size if logs.size > 1 else math.inf
-    return _LogRatio(float(logs.mean()), variance, logs.size - 1)
+    series = [np.array(logs) for logs in generations.values()]
+    rounds = sum(map(len, series))
+    processes = sum((len(logs) / rounds) ** 2 for logs in series)
+    return _LogRatio(float(np.concatenate(series).mean()), mean_half_width(series, confidence), processes)
 
 
-def _ratio_interval(mean: float, parts: Sequence[_LogRatio], confidence: float) -> Interval:
-    """exp(mean) with a t-interval: the rounds' variances, and one process's spread for each timing.
+def mean_half_width(series: Sequence[Floats], confidence: float) -> float:
+    """Half the width of the bootstrap interval for the mean of all rounds, on the scale of their values.
 
-    Degrees of freedom by Welch and Satterthwaite (Welch 1947, Biometrika 34:28); the process spread, a known constant,
-    counts as having infinitely many.
+    `series` has one array a generation, shape (rounds,), in the order of the rounds. What a generation's processes
+    have in common is taken out: these are the rounds alone. The interval is Hall's symmetric bootstrap-t: the mean,
+    plus and minus as many standard errors as the means of 95 % of resamples lie from it in their own standard errors.
+    Unlike percentiles of resampled means, it holds with ten rounds, and with skewed ones. Over `MOST_BATCHES` rounds,
+    means of neighbours are resampled. Infinite with fewer than two rounds in every generation.
+    Source: Hall 1988, "On symmetric bootstrap confidence intervals", J. R. Statist. Soc. B 50:35-45.
     """
-    variance = sum(part.variance + PROCESS_SPREAD**2 for part in parts)
-    if math.isinf(variance):
-        return Interval(math.exp(mean), 0.0, math.inf)
-    noise = sum(part.variance**2 / part.degrees for part in parts)
-    half = _t_quantile(variance**2 / noise if noise else math.inf, confidence) * math.sqrt(variance)
-    return Interval(math.exp(mean), math.exp(mean - half), math.exp(mean + half))
+    length = math.ceil(sum(map(len, series)) / MOST_BATCHES)
+    batches = [_batch_means(values, length) for values in series]
+    residuals = np.concatenate([means - means.mean() for means in batches])
+    degrees = len(residuals) - len(batches)
+    if degrees < 1:
+        return math.inf
+    error = math.sqrt(float(residuals @ residuals) / degrees / len(residuals))
+    return error * _standard_errors(residuals, degrees, confidence) * _lasting(residuals) if error else 0.0
+
+
+def _batch_means(values: Floats, length: int) -> Floats:
+    """Means of neighbours, at most `length` of them each."""
+    count = math.ceil(len(values) / length)
+    ends = np.arange(count + 1) * len(values) // count
+    means: Floats = np.add.reduceat(values, ends[:-1]) / np.diff(ends)
+    return means
+
+
+def _standard_errors(residuals: Floats, degrees: int, confidence: float) -> float:
+    """How many standard errors the interval reaches to each side, by resampling; between one and two of Student's t.
+
+    Under `FEWEST_TO_RESAMPLE` it is Student's t. The upper bound is for rounds of which all but one are alike: many
+    resamples then lack the odd one, and have no standard error to speak of.
+    """
+    student = _t_quantile(degrees, confidence)
+    count = len(residuals)
+    if count < FEWEST_TO_RESAMPLE:
+        return student
+    resamples = residuals[np.random.default_rng(0).integers(count, size=(RESAMPLES, count))]
+    means, deviations = resamples.mean(axis=1), resamples.std(axis=1, ddof=1)
+    off = np.sort(np.divide(abs(means), deviations, out=np.full(RESAMPLES, math.inf), where=deviations > 0))
+    reached = float(off[math.ceil(confidence * RESAMPLES) - 1]) * math.sqrt(count)
+    return min(max(reached, student), 2 * student)
+
+
+def _lasting(residuals: Floats) -> float:
+    """By what factor disturbances that outlast a round widen the interval of a mean: sqrt((1 + r) / (1 - r)).
+
+    r is the correlation of neighbours, as in a first-order autoregression; seen in n values of which the mean was
+    taken out, it comes out (1 + 3r)/n too low (Marriott & Pope 1954, "Bias in the estimation of autocorrelations",
+    Biometrika 41:390-402): 2/n for r = 1/3. It never narrows an interval, and at most doubles it, for r = 0.6.
+    """
+    seen = float(residuals[1:] @ residuals[:-1] / (residuals @ residuals))
+    correlation = min(max(seen + 2 / len(residuals), 0.0), 0.6)
+    return math.sqrt((1 + correlation) / (1 - correlation))
+
+
+def _ratio_interval(mean: float, parts: Sequence[_LogRatio], confidence: float, widen: float) -> Interval:
+    """exp(mean), with the half-widths of independent parts and of the processes added in squares.
+
+    Source: Zou & Donner 2008, "Construction of confidence limits about effect measures: a general approach",
+    Statistics in Medicine 27:1693-1702 (MOVER). The spread between processes is a
+    known constant, so its part is a normal's.
+    """
+    processes = process_half_width(confidence) * math.sqrt(sum(part.processes for part in parts))
+    half = widen * math.hypot(processes, *(part.half for part in parts))
+    return Interval(math.exp(mean), _exp(mean - half), _exp(mean + half))
+
+
+def process_half_width(confidence: float) -> float:
+    """How far one pair of processes may put log(speed-up) off, however many rounds they take."""
+    return PROCESS_SPREAD * _t_quantile(math.inf, confidence)
+
+
+def _exp(exponent: float) -> float:
+    """exp, infinite where floats end."""
+    return math.exp(exponent) if exponent < 700 else math.inf
 
 
 def _t_quantile(degrees: float, confidence: float) -> float:
@@ -139,23 +231,24 @@ def _t_quantile(degrees: float, confidence: float) -> float:
     return float(stdtrit(degrees, (1 + confidence) / 2))
 
 
-def speedup(timing: Timing, confidence: float) -> Interval:
+def speedup(timing: Timing, confidence: float, widen: float = 1.0) -> Interval:
     """How many times faster than the baseline, per inference: 2 takes half the time.
 
-    A t-interval over the rounds' log ratios. Fewer than two rounds prove nothing: then it is (0, inf).
+    A bootstrap interval over the rounds' log ratios (`mean_half_width`), and `PROCESS_SPREAD`. `widen` multiplies its
+    half-width on the logarithmic scale. Fewer than two rounds prove nothing: then it is (0, inf).
     Raises ValueError for a timing without a round.
     """
-    part = _log_ratio(timing)
-    return _ratio_interval(part.mean, [part], confidence)
+    part = _log_ratio(timing, confidence)
+    return _ratio_interval(part.mean, [part], confidence, widen)
 
 
-def between(first: Timing, second: Timing, confidence: float) -> Interval:
+def between(first: Timing, second: Timing, confidence: float, widen: float = 1.0) -> Interval:
     """How many times faster `first` is than `second`, per inference, each by way of its own turns with the baseline.
 
-    Welch's interval for a difference of means, on the log ratios. Raises ValueError for a timing without a round.
+    As `speedup`, from the rounds and the processes of both. Raises ValueError for a timing without a round.
     """
-    one, other = _log_ratio(first), _log_ratio(second)
-    return _ratio_interval(one.mean - other.mean, [one, other], confidence)
+    one, other = _log_ratio(first, confidence), _log_ratio(second, confidence)
+    return _ratio_interval(one.mean - other.mean, [one, other], confidence, widen)
 
 
 def drift(timings: Iterable[Timing]) -> tuple[float, float]:
@@ -166,6 +259,12 @@ def drift(timings: Iterable[Timing]) -> tuple[float, float]:
     calls = ([second for one in timing.rounds for second in one.baseline_seconds] for timing in timings)
     medians = [float(np.median(seconds)) for seconds in calls]
     return min(medians), max(medians)
+
+
+def baseline_median_s(timing: Timing) -> float:
+    """The baseline's median seconds per call beside one candidate. Raises ValueError for a timing without a round."""
+    fastest, _ = drift([timing])
+    return fastest
 
 
 def indistinguishable(ratio: Interval) -> bool:

@@ -106,6 +106,11 @@ def count(number: float) -> str:
     return f"{number:,.0f}"
 
 
+def count_of(number: float, noun: str) -> str:
+    """A whole number of something: "1 thread", "2 threads"."""
+    return f"{count(number)} {noun}{'' if number == 1 else 's'}"
+
+
 def about(number: float) -> str:
     """An estimated count, to the two digits that can be meant: 9437 is "9,400"."""
     return count(float(f"{number:.1e}"))
@@ -124,6 +129,14 @@ def duration(seconds: float) -> str:
     hours, minutes, rest = whole // 3600, whole % 3600 // 60, whole % 60
     parts = ((hours, "h"), (minutes, "min"), (0 if hours else rest, "s"))
     return " ".join(f"{number} {unit}" for number, unit in parts if number)
+
+
+def about_duration(seconds: float) -> str:
+    """An estimated length of time, rounded up in the one unit that can be meant: 247 is "5 min", 40 is "40 s"."""
+    for unit, scale in (("h", 3600), ("min", 60)):
+        if seconds > scale:
+            return f"{count(math.ceil(seconds / scale))} {unit}"
+    return f"{math.ceil(seconds)} s"
 
 
 # ---------------------------------------------------------------------------------------- reading

@@ -93,28 +93,33 @@ class Child:
         self._paused = False
 
     def ask(self, task: Callable[[Request], Answer], request: Request, limit_s: float) -> Answer:
-        """Have the child call `task` (a module's function) with `request`.
+        """Have the child call `task` (a module's function) with `request`, and wait for its answer.
 
         Raises CandidateError when the child crashes, hangs for more than `limit_s` seconds, or says that the model
         does not suit; other errors of costopt's own pass through as they are.
         """
-        self.resume()
-        line = json.dumps({"task": f"{task.__module__}:{task.__qualname__}", "request": request})
-        reply = self._converse(line.encode() + b"\n", limit_s)
-        if "error" in reply:
-            raise _revive(reply["error"])
-        answer: Answer = reply["answer"]
-        return answer
+        self.tell(task, request)
+        return self.hear(limit_s)
 
-    def _converse(self, line: bytes, limit_s: float) -> dict[str, Any]:
-        stdin, stdout = self._process.stdin, self._process.stdout
+    def tell(self, task: Callable[[Request], Answer], request: Request) -> None:
+        """Send a request without waiting, so that several children can work at once; `hear` must follow.
+
+        Raises CandidateError when the child is gone.
+        """
+        self.resume()
+        stdin = self._process.stdin
         assert stdin is not None
-        assert stdout is not None
+        line = json.dumps({"task": f"{task.__module__}:{task.__qualname__}", "request": request})
         try:
-            stdin.write(line)
+            stdin.write(line.encode() + b"\n")
             stdin.flush()
         except BrokenPipeError:
             raise CandidateError(self.stage, self._obituary()) from None
+
+    def hear(self, limit_s: float) -> Answer:
+        """Wait for the answer to what was told. Raises as `ask` does."""
+        stdout = self._process.stdout
+        assert stdout is not None
         text = _read_line(stdout.fileno(), limit_s)
         if text is None:
             self._process.kill()
@@ -122,7 +127,15 @@ class Child:
         if not text.endswith(b"\n"):
             raise CandidateError(self.stage, self._obituary())
         reply: dict[str, Any] = json.loads(text)
-        return reply
+        if "error" in reply:
+            raise _revive(reply["error"])
+        answer: Answer = reply["answer"]
+        return answer
+
+    @property
+    def pid(self) -> int:
+        """The child's process id."""
+        return self._process.pid
 
     def _obituary(self) -> str:
         """How the process ended, with the last line that it wrote."""

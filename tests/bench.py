@@ -2,30 +2,37 @@
 
 - `costopt --help` against a bare Typer program with as many commands' worth of options;
 - `costopt choose` on a run of 20 candidates x 4,000 samples, beside bare Python's start;
-- the harness's p50 against a bare `session.run` loop over the same feed;
-- the same model under two names: how often costopt tells them apart (a 95 % interval may, one time in twenty).
+- the harness's p50 against a bare `session.run` loop over the same feed, for models from 50 us to 100 ms a call;
+  (onnxruntime_perf_test, ONNX Runtime's own stopwatch, is built from its sources only: no package carries it);
+- the same model under two names: how often costopt tells them apart (a 95 % interval may, one time in twenty);
+- intervals on simulated samples of known ratio: how often they hold it (`bench_statistics`);
+- the server scenario against queueing theory, in virtual time (`bench_queueing`).
 """
 
 import argparse
 import datetime
 import json
 import math
+import os
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import onnx
+from onnx import TensorProto, helper
 
 from costopt import bench, session, stats
 from costopt.journal import Journal
-from costopt.records import Candidate, InputSpec, Timing
+from costopt.records import InputSpec, Setting, Spec, Timing
 from costopt.samples import Samples, match, open_source
 from costopt.worker import Child
-from tests import factories
+from tests import bench_queueing, bench_statistics, factories
 
 EXAMPLE = Path(__file__).parent.parent / "configs" / "fashion-mnist"
 
@@ -41,17 +48,21 @@ app()
 BARE_LOOP = """
 import json, sys, time
 import numpy, onnxruntime
-model, inputs, threads, count = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+model, inputs, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])
 options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = threads
 session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 whole = dict(numpy.load(inputs))
 feeds = [{name: array[i:i + 1] for name, array in whole.items()} for i in range(len(next(iter(whole.values()))))]
 for line in sys.stdin:
-    taken = []
-    for i in range(count):
+    taken, number = [], 0
+    session.run(None, feeds[0])
+    end = time.perf_counter() + float(line)
+    while not taken or time.perf_counter() < end:
+        feed = feeds[number % len(feeds)]
+        number += 1
         begin = time.perf_counter()
-        session.run(None, feeds[i % len(feeds)])
+        session.run(None, feed)
         taken.append(time.perf_counter() - begin)
     print(json.dumps(sorted(taken)[len(taken) // 2]), flush=True)
 """
@@ -119,16 +130,50 @@ def prepared(folder: Path) -> tuple[Path, Samples]:
     model = folder / "model.onnx"
     torch.onnx.export(torch.export.load(EXAMPLE / "model.pt2"), dynamo=True, verbose=False).save(str(model))  # type: ignore[union-attr]
     with np.load(EXAMPLE / "evaluation.npz") as whole:
-        np.savez(folder / "inputs.npz", image=whole["image"][:256])
-    arrays = open_source(str(folder / "inputs.npz"), folder / "scratch")
+        np.savez(folder / "model.npz", image=whole["image"][:256])
+    arrays = open_source(str(folder / "model.npz"), folder / "scratch")
     return model, match(arrays, (InputSpec("image", ("batch", 1, 28, 28), "float32"),), "evaluation")
 
 
-def harness_against_bare_loop(model: Path, samples: Samples, folder: Path, pairs: int) -> str:
-    """What the harness adds to a call."""
-    count = 500
+def product_chain(width: int, folder: Path) -> tuple[Path, Samples]:
+    """A model of eight matrix products of `width` x `width` on 64 rows: a knob for the length of a call."""
+    weights = [
+        helper.make_tensor(f"w{i}", TensorProto.FLOAT, (width, width), _weights(width, i), raw=True) for i in range(8)
+    ]
+    nodes = [helper.make_node("MatMul", [f"x{i}", f"w{i}"], [f"x{i + 1}"]) for i in range(8)]
+    shape = ("batch", 64, width)
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("x0", "x8")]
+    graph = helper.make_graph(nodes, "chain", ends[:1], ends[1:], weights)
+    model = folder / f"chain{width}.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), model)
+    inputs = np.random.default_rng(0).standard_normal((8, 64, width)).astype(np.float32)
+    np.savez(model.with_suffix(".npz"), x0=inputs)
+    arrays = open_source(str(model.with_suffix(".npz")), folder / "scratch")
+    return model, match(arrays, (InputSpec("x0", shape, "float32"),), "input")
+
+
+def _weights(width: int, seed: int) -> bytes:
+    values = np.random.default_rng(seed).standard_normal((width, width)) / math.sqrt(width)
+    return values.astype(np.float32).tobytes()
+
+
+def harness_against_bare_loop(
+    what: str, model: Path, samples: Samples, folder: Path, processes: int, seconds: float
+) -> str:
+    """What the harness adds to a call: several pairs of processes, for a process keeps part of its speed for life."""
+    taken = [_harness_and_bare(model, samples, folder, seconds) for _ in range(processes)]
+    logs = [math.log(ours / bare) for ours, bare in taken]
+    mean, error = statistics.mean(logs), statistics.stdev(logs) / math.sqrt(processes)
+    return (
+        f"harness p50 / bare session.run p50, {what}: {1e3 * statistics.median(one for one, _ in taken):.4g} ms, ratio "
+        f"{math.exp(mean):.4f} (standard error {error:.4f}, {processes} pairs of processes)"
+    )
+
+
+def _harness_and_bare(model: Path, samples: Samples, folder: Path, seconds: float) -> tuple[float, float]:
+    """Medians of p50 per turn, of both, over turns in random order."""
     bare = subprocess.Popen(
-        [sys.executable, "-c", BARE_LOOP, str(model), str(folder / "inputs.npz"), "2", str(count)],
+        [sys.executable, "-c", BARE_LOOP, str(model), str(model.with_suffix(".npz")), "2"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -137,24 +182,33 @@ def harness_against_bare_loop(model: Path, samples: Samples, folder: Path, pairs
     assert bare.stdout is not None
     source, sink = bare.stdout, bare.stdin
 
-    def bare_p50() -> float:
-        sink.write("go\n")
+    def bare_p50(turn_s: float) -> float:
+        os.kill(bare.pid, signal.SIGCONT)
+        sink.write(f"{turn_s}\n")
         sink.flush()
-        return float(json.loads(source.readline())) * 1e3
+        p50 = float(json.loads(source.readline()))
+        os.kill(bare.pid, signal.SIGSTOP)
+        return p50
 
     with Child("bench", folder / "harness.log") as child:
-        service = bench.serve(child, str(model), Candidate((), "cpu", 1, 2), samples)
+        service = bench.serve(child, bench.Subject(str(model), Setting(Spec("cpu"), 1, 2), samples))
 
-        def harness_p50() -> float:
-            answer = child.ask(session.time_calls, {"seconds": 0, "least": count}, 60)
+        def harness_p50(turn_s: float) -> float:
+            answer = child.ask(session.time_calls, {"seconds": turn_s, "least": 1}, 60)
             child.pause()
-            return float(statistics.median(answer["seconds"])) * 1e3
+            return float(statistics.median(answer["seconds"]))
 
-        assert service.call_s > 0
-        line = ratio_line("harness p50 / bare session.run p50", *in_turns(harness_p50, bare_p50, pairs), unit="ms")
-    sink.close()
+        turn_s = bench.turn_s(service.call_s)
+        bare_p50(0.5)
+        pairs = list[tuple[float, float]]()
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            first, second = (harness_p50, bare_p50) if len(pairs) % 2 else (bare_p50, harness_p50)
+            one, other = first(turn_s), second(turn_s)
+            pairs.append((one, other) if len(pairs) % 2 else (other, one))
+    bare.kill()
     bare.wait()
-    return line
+    return statistics.median(one for one, _ in pairs), statistics.median(other for _, other in pairs)
 
 
 def same_model_twice(model: Path, samples: Samples, folder: Path, times: int) -> str:
@@ -174,11 +228,20 @@ def same_model_twice(model: Path, samples: Samples, folder: Path, times: int) ->
 
 def timing_of(model: Path, samples: Samples, folder: Path, seed: int) -> Timing:
     """One candidate's timing, as `pipeline` takes it."""
-    same = Candidate((), "cpu", 1, 2)
-    with Child("bench", folder / "own.log") as own, Child("bench", folder / "other.log") as other:
-        baseline = bench.serve(other, str(model), same, samples)
-        service = bench.serve(own, str(model), same, samples)
-        return Timing(bench.rounds(service, baseline, seed), 1, 1, "here")
+    same = bench.Subject(str(model), Setting(Spec("cpu"), 1, 2), samples)
+    stop = bench.Stop(0.05, 0.95, 8.0)
+    logs = folder / "own.log", folder / "other.log"
+    timing, _ = bench.measure(bench.Pair(same, same, stop, seed, "here", *logs), lambda _: None, lambda _: None)
+    return timing
+
+
+def harness_lines(folder: Path, processes: int) -> Iterator[str]:
+    """The harness beside a bare loop, for calls of four lengths."""
+    model, samples = prepared(folder)
+    models = {"shipped CNN": (model, samples)}
+    models |= {f"8 products of {width}": product_chain(width, folder) for width in (32, 256, 2048)}
+    for what, (path, inputs) in models.items():
+        yield harness_against_bare_loop(what, path, inputs, folder, processes, seconds=6.0)
 
 
 def main() -> None:
@@ -186,7 +249,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--pairs", type=int, default=15)
     parser.add_argument("--times", type=int, default=20)
-    parser.add_argument("--only", choices=("help", "choose", "harness", "same"), default=None)
+    parser.add_argument("--only", choices=("help", "choose", "harness", "same", "statistics", "queueing"), default=None)
     asked = parser.parse_args()
     print(f"costopt bench, {datetime.date.today()}")
     with tempfile.TemporaryDirectory() as name:
@@ -195,12 +258,15 @@ def main() -> None:
             print(help_against_bare_typer(asked.pairs), flush=True)
         if asked.only in (None, "choose"):
             print(choose_on_twenty(folder, asked.pairs), flush=True)
-        if asked.only in (None, "harness", "same"):
-            model, samples = prepared(folder)
         if asked.only in (None, "harness"):
-            print(harness_against_bare_loop(model, samples, folder, asked.pairs), flush=True)
+            for line in harness_lines(folder, asked.pairs):
+                print(line, flush=True)
         if asked.only in (None, "same"):
-            print(same_model_twice(model, samples, folder, asked.times), flush=True)
+            print(same_model_twice(*prepared(folder), folder, asked.times), flush=True)
+    if asked.only in (None, "statistics"):
+        bench_statistics.main()
+    if asked.only in (None, "queueing"):
+        bench_queueing.main()
 
 
 if __name__ == "__main__":

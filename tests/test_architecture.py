@@ -17,24 +17,44 @@ KINDS = ("formats", "feeds", "methods", "metrics", "providers", "prices", "runne
 
 # Each layer may import the ones before it and its own; plug-ins have a rule of their own.
 LAYERS = (
-    {"errors", "units"},
+    {"errors", "units", "timings"},
     {"records"},
-    {"stats", "plugins", "user_code", "located", "disk"},
-    {"arrays", "archive", "architecture", "classes", "graph", "pickles", "rewriting"},
-    {"cost", "limits", "machine", "journal", "provenance", "objectives"},
-    {"matching", "samples", "explain", "choose"},
-    {"budget_file", "plan", "progress"},
-    {"load", "modules", "export", "parity", "worker"},
+    {"measurements"},
+    {"stats", "plugins", "user_code", "located", "disk", "noise_rules"},
+    {
+        "arrays",
+        "archive",
+        "architecture",
+        "classes",
+        "graph",
+        "pickles",
+        "rewriting",
+        "stopping",
+        "warmup",
+        "queueing",
+        "forecast",
+    },
+    {"cost", "limits", "machine", "journal", "provenance", "objectives", "rates", "throughput", "devices", "sheets"},
+    {"noise", "energy", "matching", "samples", "explain", "choose", "session_options", "report_sheet", "bench_columns"},
+    {"budget_file", "plan", "progress", "tuning", "settle", "bench_sheet", "bench_facts", "made_up", "asked"},
+    {"load", "modules", "export", "parity", "worker", "placement", "precision"},
     {"build", "session", "deliver"},
+    {"torch_session", "serving"},
     {"bench"},
+    {"proof", "crew"},
+    {"scenarios", "race", "contenders"},
     {"pipeline"},
     {"search"},
+    {"benchmark"},
     {"commands"},
     {"cli"},
     {"__init__", "__main__"},
 )
-MAY_LOAD_HEAVY = {"export", "parity", "modules", "graph", "rewriting", "session", "bench", "worker"}
-FOUNDATION = {"errors", "units", "records", "stats"}
+MAY_LOAD_HEAVY = {
+    "export", "parity", "modules", "graph", "rewriting", "session", "bench", "worker", "placement", "precision",
+    "torch_session", "serving",
+}  # fmt: skip
+FOUNDATION = {"errors", "units", "timings", "records", "measurements", "stats"}
 # Ideas that several plug-ins of a kind need, and that know nothing of any of them.
 SHARED_BY_PLUGINS = {
     "arrays",
@@ -46,6 +66,11 @@ SHARED_BY_PLUGINS = {
     "pickles",
     "rewriting",
     "user_code",
+    "sheets",
+    "report_sheet",
+    "bench_columns",
+    "bench_sheet",
+    "bench_facts",
 }
 
 

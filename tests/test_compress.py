@@ -20,10 +20,10 @@ from costopt import bench, plugins, session
 from costopt.build import Prepared
 from costopt.errors import CostoptError, DataError
 from costopt.journal import Journal, from_json
-from costopt.pipeline import Job, evaluate, shares, unplaced
+from costopt.pipeline import Job, evaluate, shares
 from costopt.provenance import sha256
 from costopt.providers import Provider
-from costopt.records import Candidate, Failed, Invalid, ModelSource, Spec
+from costopt.records import Candidate, Failed, ModelSource, Spec
 from costopt.worker import Child
 from tests import models, user_folder
 from tests.user_folder import UserFolder
@@ -210,14 +210,6 @@ def test_a_provider_that_is_not_here_is_invalid_with_the_fix_and_the_others_go_o
     assert rows[1]["fix"]
 
 
-def test_a_provider_that_took_no_node_is_invalid() -> None:
-    verdict = unplaced(Candidate((), "openvino", 1, 2), {"CPUExecutionProvider": 12})
-    assert isinstance(verdict, Invalid)
-    assert "took none of the 12 nodes" in verdict.reason
-    assert verdict.fix
-    assert unplaced(Candidate((), "cpu", 1, 2), {"CPUExecutionProvider": 12}) is None
-
-
 def test_shares_of_nodes_sum_to_one() -> None:
     assert shares({"A": 3, "B": 1}) == {"A": 0.75, "B": 0.25}
     assert shares({}) == {}
@@ -254,10 +246,10 @@ def job(finished: UserFolder, tmp_path: Path) -> Job:
 def killing_the_second_child(monkeypatch: pytest.MonkeyPatch) -> None:
     serve = bench.serve
 
-    def serve_and_kill(*arguments: Any) -> bench.Service:
-        service = serve(*arguments)
-        if arguments[2].recipe:
-            psutil.Process(service.child._process.pid).kill()
+    def serve_and_kill(child: Child, subject: bench.Subject) -> bench.Service:
+        service = serve(child, subject)
+        if child.log.name != "baseline.log":
+            psutil.Process(child.pid).kill()
         return service
 
     monkeypatch.setattr(bench, "serve", serve_and_kill)

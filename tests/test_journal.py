@@ -55,7 +55,7 @@ def test_a_line_that_was_torn_by_a_crash_is_left_out_and_cut_off(journal: Journa
 
 
 def test_a_plan_is_read_back_as_it_was(journal: Journal) -> None:
-    plan = Plan(Data("evaluation.npz"), recipes=((), (Spec("slim"),)), providers=("cpu",), price=Spec("fixed"))
+    plan = Plan(Data("evaluation.npz"), recipes=((), (Spec("slim"),)), providers=(Spec("cpu"),), price=Spec("fixed"))
     journal.write_plan(plan)
     assert journal.plan() == plan
 

@@ -1,4 +1,4 @@
-"""Reports are text made from a `Report`; cases are written by hand (`report_cases`), their texts lie in `golden/`.
+"""Reports are text made from a report; cases are written by hand (`*_cases`), their texts lie in `golden/`.
 
 `pytest --update-golden` (`make golden`) writes the texts anew: read the difference before it is committed.
 """
@@ -8,6 +8,7 @@ import io
 import json
 import math
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from costopt import plugins
-from costopt.records import Interval, Report, Spec, Usd
-from costopt.reports import Render
+from costopt import bench_facts, plugins, stats, units
+from costopt.measurements import BenchReport, Energy
+from costopt.providers import Provider
+from costopt.records import Interval, Report, Round, Setting, Spec, Timing, Usd
+from costopt.reports import Render, sheet
+from tests import bench_cases
+from tests.bench_cases import BENCH_CASES
 from tests.report_cases import CASES, STATIC, faults, keep_original, met, no_price, nothing_meets
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -33,15 +38,18 @@ FORMS = {
 }
 
 
-def render(form: str, report: Report, width: int = 100, colour: bool = False) -> str:
+EVERY_CASE: dict[str, Callable[[], Report | BenchReport]] = {**CASES, **BENCH_CASES}
+
+
+def render(form: str, report: Report | BenchReport, width: int = 100, colour: bool = False) -> str:
     return plugins.make("reports", Spec(form), Render)(report, width, colour)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", EVERY_CASE)
 @pytest.mark.parametrize("form", FORMS)
 def test_a_report_reads_as_it_did(case: str, form: str, request: pytest.FixtureRequest) -> None:
     name, width = FORMS[form]
-    text, golden = render(name, CASES[case](), width), GOLDEN / f"{case}.{form}"
+    text, golden = render(name, EVERY_CASE[case](), width), GOLDEN / f"{case}.{form}"
     if request.config.getoption("--update-golden"):
         golden.write_text(text, encoding="utf-8")
     assert text == golden.read_text(encoding="utf-8")
@@ -115,7 +123,7 @@ def refuse_constant(name: str) -> None:
     raise AssertionError(f"{name} is no JSON")
 
 
-def as_json(report: Report) -> dict[str, Any]:
+def as_json(report: Report | BenchReport) -> dict[str, Any]:
     found = json.loads(render("json", report), parse_constant=refuse_constant)
     assert isinstance(found, dict)
     return found
@@ -129,9 +137,9 @@ def lines_of_table(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("form", plugins.names("reports"))
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", EVERY_CASE)
 def test_every_format_renders_every_case_and_ends_in_a_newline(form: str, case: str) -> None:
-    text = render(form, CASES[case]())
+    text = render(form, EVERY_CASE[case]())
     assert text.endswith("\n")
     assert not text.endswith("\n\n")
 
@@ -186,14 +194,14 @@ def test_csv_leaves_empty_what_was_not_measured() -> None:
     assert failed["speedup"] == failed["p50_ms"] == failed["size_bytes"] == ""
 
 
-@given(case=st.sampled_from(sorted(CASES)), width=st.integers(50, 220))
+@given(case=st.sampled_from(sorted(EVERY_CASE)), width=st.integers(40, 220))
 def test_the_table_never_leaves_its_width(case: str, width: int) -> None:
-    assert max(map(len, render("table", CASES[case](), width).splitlines())) <= width
+    assert max(map(len, render("table", EVERY_CASE[case](), width).splitlines())) <= width
 
 
 @pytest.mark.parametrize("width", [80, 100])
 def test_no_cell_is_cut_at_80_and_100_columns(width: int) -> None:
-    for case in CASES.values():
+    for case in EVERY_CASE.values():
         assert "…" not in render("table", case(), width)
 
 
@@ -218,9 +226,9 @@ def test_only_the_chosen_row_is_marked() -> None:
     assert not any(line.startswith(">") for line in lines_of_table(render("table", nothing_meets())))
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", EVERY_CASE)
 def test_colour_changes_nothing_but_the_colour(case: str) -> None:
-    report = CASES[case]()
+    report = EVERY_CASE[case]()
     coloured = render("table", report, colour=True)
     assert "\x1b[" in coloured
     without = re.sub(r"\x1b\[[0-9;]*m", "", coloured)
@@ -308,3 +316,151 @@ def test_the_users_own_metric_goes_by_its_functions_name() -> None:
     report = met()
     own = replace(report.run, metric=Spec("own", {"function": "my_metrics:psnr"}))
     assert "psnr" in render("table", replace(report, run=own)).split("---")[0]
+
+
+# ---------------------------------------------------------------------------------------- bench
+
+
+def bench_row(report: BenchReport, form: str = "csv") -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(render(form, report))))
+
+
+@pytest.mark.parametrize("case", BENCH_CASES)
+def test_the_json_of_a_bench_says_what_it_is_and_has_every_field_for_every_contender(case: str) -> None:
+    report = BENCH_CASES[case]()
+    found = as_json(report)
+    assert (found["schema"], found["kind"]) == (1, "bench")
+    assert [one["id"] for one in found["rows"]] == [one.contender.id for one in report.rows]
+    assert found["baseline"] == report.run.contenders[0].id
+    assert len({tuple(one) for one in found["rows"]}) == 1
+    documented = set(re.findall(r'"(\w+)"', bench_facts.__doc__ or ""))
+    assert set(found) | set(found["rows"][0]) <= documented
+
+
+def test_the_json_of_compress_has_no_kind_and_no_percentile_that_it_did_not_have() -> None:
+    found = as_json(met())
+    assert "kind" not in found
+    assert "p90" not in found["candidates"][0]["latency_ms"]
+
+
+def test_what_is_not_finite_is_null_in_json_and_empty_in_csv() -> None:
+    report = bench_cases.unfinished()
+    assert as_json(report)["rows"][1]["speedup"]["high"] is None
+    assert bench_row(report)[1]["speedup_high"] == ""
+    assert bench_row(report)[1]["speedup_low"] == "0.0"
+
+
+@pytest.mark.parametrize("case", BENCH_CASES)
+def test_the_csv_of_a_bench_has_one_row_a_contender_and_the_stated_columns(case: str) -> None:
+    found = bench_row(BENCH_CASES[case]())
+    assert [one["id"] for one in found] == [one.contender.id for one in BENCH_CASES[case]().rows]
+    assert all(tuple(one) == bench_facts.COLUMNS for one in found)
+
+
+def test_one_call_after_another_has_no_throughput_anywhere() -> None:
+    report = bench_cases.single_stream()
+    assert all(one["samples_per_s"] == one["throughput_per_s"] == "" for one in bench_row(report))
+    assert not re.search(r"throughput|samples/s", render("table", report, 200))
+
+
+def test_measured_and_modelled_joules_never_share_a_column() -> None:
+    report = bench_cases.energy()
+    heads = {column.head.line: column.cells for column in sheet(report).grids[0].columns if "joules" in column.name}
+    figures = {head: [cell.line for cell in cells] for head, cells in heads.items()}
+    assert figures == {
+        "joules per inference, measured": ["0.0132", "-"],
+        "joules per inference, modelled": ["-", "0.0121"],
+    }
+    alone = replace(report.rows[0], energy=Energy(0.0132, "measured", "a counter"))
+    assert "modelled" not in render("table", replace(report, rows=(alone,)), 200)
+
+
+def test_random_inputs_are_named_before_any_figure() -> None:
+    for form in ("table", "markdown"):
+        text = render(form, bench_cases.unfinished())
+        assert 0 < text.index("RANDOM INPUTS") < text.index("p50")
+        assert "RANDOM" not in render(form, bench_cases.single_stream())
+
+
+def test_the_first_contender_has_no_interval_for_being_as_fast_as_itself() -> None:
+    first, second, *_ = lines_of_table(render("table", bench_cases.single_stream(), 180))
+    assert "1.00x" in first
+    assert "[" not in first
+    assert "baseline" in first
+    assert "[1.96x, 2.00x]" in " ".join((second, *_))
+
+
+def test_a_single_contender_is_compared_with_nothing() -> None:
+    report = bench_cases.single_stream()
+    run = replace(report.run, contenders=report.run.contenders[:1])
+    text = render("table", replace(report, run=run, rows=report.rows[:1]))
+    assert "0.588" in text
+    for word in ("speed-up", "verdict", "baseline"):
+        assert word not in text.partition("\n\n")[2]
+
+
+@pytest.mark.parametrize("name", plugins.names("providers"))
+def test_every_provider_is_known_by_the_name_that_the_runtime_gives_it(name: str) -> None:
+    runtime = plugins.find("providers", name, Provider).runtime_name.removesuffix("ExecutionProvider")
+    report = bench_cases.single_stream()
+    contender = replace(report.rows[0].contender, setting=Setting(Spec(name)))
+    whole, half = ({runtime: 1.0}, {runtime: 0.9, "Another": 0.1})
+    rows = [
+        replace(report.rows[0], contender=contender, opened=bench_cases.opened(seconds=seconds))
+        for seconds in (whole, half)
+    ]
+    shares = [one["share_of_asked_provider"] for one in bench_row(replace(report, rows=tuple(rows)))]
+    assert shares == ["1.0", "0.9"]
+
+
+def test_a_share_of_others_that_does_not_show_is_not_told() -> None:
+    report = bench_cases.faults()
+    opened = bench_cases.opened(seconds={"OpenVINO": 0.9999, "CPU": 0.0001})
+    text = render("table", replace(report, rows=(report.rows[0], replace(report.rows[1], opened=opened))))
+    assert "Who did the work" not in text
+    assert "100 %" not in text
+
+
+def test_nothing_of_a_models_name_reaches_the_terminal_but_its_letters() -> None:
+    report = bench_cases.single_stream()
+    hostile = replace(report.rows[1], contender=replace(report.rows[1].contender, model="a\x1b[2J\x07b\nc|d"))
+    for form in ("table", "markdown"):
+        text = render(form, replace(report, rows=(report.rows[0], hostile)))
+        assert "\x1b" not in text
+        assert "\x07" not in text
+    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in text.splitlines() if line.startswith("|")}) == 1
+
+
+def test_long_names_are_broken_where_a_reader_would() -> None:
+    lines = [line.split()[0] for line in lines_of_table(render("table", bench_cases.single_stream(), 80))]
+    assert lines[-2:] == ["inference_", "precision=f32"]
+
+
+def test_the_way_and_the_rate_that_are_best_are_marked() -> None:
+    for report in (bench_cases.offline(), bench_cases.server_max()):
+        main, *details = sheet(report).grids
+        assert not main.marked
+        assert [len(grid.marked) for grid in details] == [1, 1]
+    assert "holds 412/s, does not hold 430/s" in render("markdown", bench_cases.server_max())
+
+
+def test_a_note_that_run_and_report_share_is_told_once() -> None:
+    report = bench_cases.faults()
+    note = report.notes[0]
+    assert render("table", replace(report, run=replace(report.run, notes=(note,)))).count(note) == 1
+
+
+def test_latency_has_the_percentile_that_mlperf_asks_of_a_single_stream() -> None:
+    calls = tuple(index / 1e3 for index in range(1, 101))
+    found = stats.latency(Timing((Round(calls, calls),), 1, 1, "here"))
+    assert found.p90 is not None
+    assert found.p90.seen_ms == pytest.approx(90.0)
+    assert found.p90.needs == 64
+    assert found.p95.seen_ms is None
+
+
+@given(st.floats(1e-3, 1e6))
+def test_an_estimated_time_is_never_shorter_than_it_is_and_at_most_twice_as_long(seconds: float) -> None:
+    number, unit = units.about_duration(seconds).split()
+    said = float(number) * {"s": 1, "min": 60, "h": 3600}[unit]
+    assert seconds <= said <= max(2 * seconds, 1)

@@ -16,7 +16,8 @@ FIXED = Graph((InputSpec("image", (1, 1, 8, 8), "float32"),), (LOGITS,), {"MatMu
 
 
 def tries(plan: Plan, graph: Graph = DENSE, providers: dict[str, str | None] | None = None) -> Tries:
-    return what_to_try(plan, graph, providers or {"cpu": None}, HERE)
+    found = tuple((Spec(name), reason) for name, reason in (providers or {"cpu": None}).items())
+    return what_to_try(plan, graph, found, HERE)
 
 
 def plan(**changes: object) -> Plan:
@@ -36,6 +37,14 @@ def test_every_recipe_meets_every_provider_batch_and_thread_count_once() -> None
     )
     assert len(found.candidates) == 3 * 2 * 2 * 2
     assert len({one.id for one in found.candidates}) == len(found.candidates)
+
+
+def test_a_provider_with_options_is_another_candidate_and_carries_them() -> None:
+    float32 = Spec("openvino", {"inference_precision": "f32"})
+    found = what_to_try(plan(recipes=()), DENSE, ((Spec("openvino"), None), (float32, None)), HERE)
+    assert [dict(one.options) for one in found.candidates] == [{}, {"inference_precision": "f32"}]
+    assert found.candidates[0].id != found.candidates[1].id
+    assert found.candidates[1].setting.provider == float32
 
 
 def test_threads_are_the_machines_cores_unless_the_budget_file_says_otherwise() -> None:

@@ -1,5 +1,6 @@
 """init, list, schema and doctor: what they print, where, and how they end."""
 
+import functools
 import json
 import os
 import subprocess
@@ -11,11 +12,12 @@ import typer
 
 from costopt import machine, plan, plugins
 from costopt.commands import doctor as doctoring
-from costopt.commands.doctor import Finding, doctor
+from costopt.commands.doctor import Finding, Form, doctor
 from costopt.commands.init import init
 from costopt.commands.list import list_
 from costopt.commands.schema import schema
 from costopt.errors import UsageError
+from costopt.timings import Noise
 
 GIB = 2**30
 
@@ -71,8 +73,9 @@ def test_list_says_which_providers_are_here(capsys: pytest.CaptureFixture[str]) 
     list_("providers")
     lines = capsys.readouterr().out.splitlines()
     below = {head.partition(":")[0]: lines[index + 1] for index, head in enumerate(lines) if not head.startswith(" ")}
-    assert below["cpu"] == "    here"
-    assert all(line == "    here" or line.startswith("    not here: ") for line in below.values())
+    assert below["cpu"].startswith("    here (seen at work: ")
+    assert all(line.startswith(("    here (", "    not here: ")) for line in below.values())
+    assert all("seen at work" in line for line in below.values())
 
 
 def test_list_offers_the_nearest_for_an_unknown_kind() -> None:
@@ -93,39 +96,81 @@ def test_schema_prints_the_json_schema_and_nothing_else(capsys: pytest.CaptureFi
 # ---------------------------------------------------------------------------------------- doctor
 
 
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Doctor watches the machine for a second; here a moment is enough."""
+    watched = functools.partial(doctoring.of_quiet, 0.02)
+    monkeypatch.setattr(doctoring, "of_quiet", watched)
+
+
+@pytest.mark.usefixtures("at_once")
 def test_doctor_finds_this_machine_able_to_work(capsys: pytest.CaptureFixture[str]) -> None:
     doctor()
     printed = capsys.readouterr().out
-    for topic in ("python", "torch", "onnxruntime", "cpu", "memory", "disk", "load", "energy", "provider"):
+    for topic in ("python", "torch", "onnxruntime", "cpu", "memory", "swap", "disk", "gpu", "energy", "frequency"):
+        assert f" {topic} " in printed
+    for topic in ("heat", "noise", "wake-ups", "provider"):
         assert f" {topic} " in printed
     assert "cpu: here" in printed
 
 
+@pytest.mark.usefixtures("at_once")
+def test_doctor_tells_machines_the_same_as_people(capsys: pytest.CaptureFixture[str]) -> None:
+    doctor(Form.json)
+    told = json.loads(capsys.readouterr().out)
+    assert all(set(one) == {"level", "topic", "words", "remedy"} for one in told)
+    assert {"level": "ok", "topic": "provider", "words": "cpu: here", "remedy": ""} in told
+    assert all(one["remedy"] for one in told if one["level"] != "ok")
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("form", list(Form))
 def test_doctor_exits_1_when_something_that_compress_needs_is_missing(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    form: Form, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(doctoring, "installed", lambda: {"costopt": "1", "torch": "2.13.0"})
     with pytest.raises(typer.Exit) as caught:
-        doctor()
+        doctor(form)
     assert caught.value.exit_code == 1
-    assert "pip install onnx\n" in capsys.readouterr().out
+    assert "pip install onnxscript" in capsys.readouterr().out
 
 
 def levels(*found: Finding) -> list[str]:
     return [one.level for one in found]
 
 
-def test_onnxruntime_gpu_stands_for_onnxruntime() -> None:
+def test_any_build_stands_for_onnxruntime() -> None:
     packages = dict.fromkeys(doctoring.REQUIRED, "1")
     del packages["onnxruntime"]
-    assert "problem" in levels(*doctoring.of_packages(packages))
-    assert "problem" not in levels(*doctoring.of_packages({**packages, "onnxruntime-gpu": "1"}))
+    assert "problem" in levels(*doctoring.of_packages(packages, ()))
+    assert "problem" not in levels(*doctoring.of_packages(packages, ("onnxruntime-gpu",)))
 
 
-def test_two_builds_of_onnxruntime_are_a_clash_with_the_command_that_mends_it() -> None:
-    (found,) = doctoring.of_clash({"onnxruntime": "1.31.1", "onnxruntime-gpu": "1.31.1"})
-    assert found.remedy == "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu"
-    assert not list(doctoring.of_clash({"onnxruntime": "1.31.1"}))
+def test_this_environment_has_one_build_of_onnxruntime_beside_its_plug_ins() -> None:
+    assert len(doctoring.builds()) == 1
+    assert "onnxruntime-ep-openvino" in doctoring.installed()
+
+
+@pytest.mark.parametrize(
+    ("builds", "remedy"),
+    [
+        (("onnxruntime",), None),
+        (
+            ("onnxruntime", "onnxruntime-gpu"),
+            "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu",
+        ),
+        (
+            ("onnxruntime-gpu", "onnxruntime-openvino"),
+            "pip uninstall -y onnxruntime-gpu onnxruntime-openvino && pip install onnxruntime-gpu "
+            "(or instead: onnxruntime-openvino)",
+        ),
+    ],
+)
+def test_two_builds_of_onnxruntime_are_a_clash_with_the_command_that_mends_it(
+    builds: tuple[str, ...], remedy: str | None
+) -> None:
+    found = list(doctoring.of_clash(builds))
+    assert [one.remedy for one in found] == ([remedy] if remedy else [])
 
 
 def test_a_package_that_is_there_and_does_not_load_is_a_problem(
@@ -147,15 +192,96 @@ def test_a_package_that_is_there_and_does_not_load_is_a_problem(
         (doctoring.of_cpu("Example", 2, ("avx2",)), "note"),
         (doctoring.of_memory(8 * GIB, 4 * GIB), "ok"),
         (doctoring.of_memory(8 * GIB, GIB // 2), "note"),
+        (doctoring.of_swap(0, 0, GIB), "ok"),
+        (doctoring.of_swap(GIB, 4 * GIB, 2 * GIB), "ok"),
+        (doctoring.of_swap(3 * GIB, 4 * GIB, 2 * GIB), "note"),
         (doctoring.of_disk(9 * GIB), "ok"),
         (doctoring.of_disk(GIB // 2), "note"),
-        (doctoring.of_load(0.1, 2), "ok"),
-        (doctoring.of_load(1.9, 2), "note"),
+        (doctoring.of_frequency((), None), "ok"),
+        (doctoring.of_frequency(("performance",), True), "ok"),
+        (doctoring.of_frequency(("performance", "schedutil"), False), "note"),
+        (doctoring.of_heat(()), "ok"),
+        (doctoring.of_heat((0, 0)), "ok"),
+        (doctoring.of_heat((0, 3)), "note"),
+        (doctoring.of_noise(Noise(1.1, 2)), "ok"),
+        (doctoring.of_noise(Noise(1.1, 2, other_load=0.02, steal=0.01, governor="powersave")), "ok"),
+        (doctoring.of_noise(Noise(1.1, 2, other_load=0.5)), "note"),
+        (doctoring.of_noise(Noise(1.1, 2, steal=0.05)), "note"),
+        (doctoring.of_wake_ups([1e-4] * 99 + [5e-3]), "ok"),
+        (doctoring.of_wake_ups([1e-4] * 9 + [5e-3] * 2), "note"),
+        (doctoring.of_render_node(Path("/dev/dri/renderD128"), True), "ok"),
+        (doctoring.of_render_node(Path("/dev/dri/renderD128"), False), "note"),
     ],
 )
 def test_what_costs_speed_or_certainty_is_a_note_with_a_remedy(finding: Finding, level: str) -> None:
     assert finding.level == level
     assert bool(finding.remedy) == (level != "ok")
+
+
+@pytest.mark.parametrize(
+    ("counts", "found"),
+    [
+        ((8, 8, 8), []),
+        ((8, 2, 2), ["2 of the machine's 8, by this process's affinity mask"]),
+        ((8, 8, 2), ["2 at once of 8, by the container's quota: beyond it all threads are stopped together"]),
+    ],
+)
+def test_cores_that_this_process_may_not_use_are_told(counts: tuple[int, int, int], found: list[str]) -> None:
+    assert [one.words for one in doctoring.of_share(*counts)] == found
+
+
+def test_noise_that_the_system_does_not_show_is_not_called_none() -> None:
+    assert doctoring.of_noise(Noise(1.1, 2)).words == "other load not shown, steal not shown, over 1.1 s"
+    disturbed = Noise(1.1, 2, other_load=0.5, steal=0.0, swapped_pages=2000, throttled=1)
+    assert doctoring.of_noise(disturbed).words == (
+        "other load 50 %, steal 0 %, pages from swap 2,000, slow-downs for heat 1, over 1.1 s"
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        (
+            (0, "GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-1)\nGPU 1: NVIDIA H100 80GB HBM3 (UUID: GPU-2)\n"),
+            [("ok", "GPU 0: NVIDIA H100 80GB HBM3"), ("ok", "GPU 1: NVIDIA H100 80GB HBM3")],
+        ),
+        ((0, "No devices found.\n"), [("note", "nvidia-smi is here and lists none: No devices found.")]),
+        ((9, "NVIDIA-SMI has failed\n"), [("note", "nvidia-smi is here and lists none: NVIDIA-SMI has failed")]),
+        ((124, ""), [("note", "nvidia-smi is here and lists none: it says nothing")]),
+    ],
+)
+def test_gpus_are_those_that_nvidias_tool_lists(said: tuple[int, str], found: list[tuple[str, str]]) -> None:
+    assert [(one.level, one.words) for one in doctoring.of_nvidia(said)] == found
+
+
+def test_gpus_without_nvidias_tool_are_those_that_the_drivers_show(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert [one.words for one in doctoring.of_gpus(tmp_path / "no", tmp_path / "no")] == ["none found"]
+    (tmp_path / "nvidia" / "0000:01:00.0").mkdir(parents=True)
+    (tmp_path / "dri").mkdir()
+    (tmp_path / "dri" / "renderD128").touch()
+    words = [one.words for one in doctoring.of_gpus(tmp_path / "nvidia", tmp_path / "dri")]
+    assert words[0] == "1 behind NVIDIA's driver, and no nvidia-smi"
+    assert words[1].endswith(f", at {tmp_path}/dri/renderD128")
+
+
+def test_a_gpu_has_its_makers_name(tmp_path: Path) -> None:
+    (tmp_path / "renderD128" / "device").mkdir(parents=True)
+    (tmp_path / "renderD128" / "device" / "vendor").write_text("0x1002\n")
+    assert doctoring.of_render_node(Path("/dev/dri/renderD128"), True, tmp_path).words.startswith("AMD, at ")
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "on"),
+    [("intel_pstate/no_turbo", "0", True), ("intel_pstate/no_turbo", "1", False), ("cpufreq/boost", "1", True)],
+)
+def test_turbo_is_read_from_either_driver(tmp_path: Path, file: str, text: str, on: bool) -> None:
+    assert doctoring.turbo(tmp_path) is None
+    (tmp_path / file).parent.mkdir()
+    (tmp_path / file).write_text(text + "\n")
+    assert doctoring.turbo(tmp_path) is on
 
 
 def test_an_energy_counter_is_found_where_there_is_one(tmp_path: Path) -> None:
@@ -167,7 +293,9 @@ def test_an_energy_counter_is_found_where_there_is_one(tmp_path: Path) -> None:
     assert f"{counter} can be read" in doctoring.of_energy(tmp_path).words
 
 
-def test_an_energy_counter_that_only_root_may_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_energy_counter_that_only_root_may_read_comes_with_the_commands_that_open_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     counter = tmp_path / "intel-rapl:0" / "energy_uj"
     counter.parent.mkdir()
     counter.touch()
@@ -176,7 +304,10 @@ def test_an_energy_counter_that_only_root_may_read_is_told(tmp_path: Path, monke
         raise PermissionError(13, "Permission denied", f"{self} ({encoding})")
 
     monkeypatch.setattr(Path, "read_text", refuse)
-    assert "only root may read it" in doctoring.of_energy(tmp_path).words
+    found = doctoring.of_energy(tmp_path)
+    assert "only root may read it" in found.words
+    assert f"sudo chmod a+r {tmp_path}/*rapl*/energy_uj" in found.remedy
+    assert "sudo setcap cap_dac_read_search=ep /" in found.remedy
 
 
 # ---------------------------------------------------------------------------------------- machine

@@ -1,3 +1,4 @@
+import itertools
 import math
 from collections.abc import Mapping
 from typing import ClassVar, Literal
@@ -16,6 +17,7 @@ from costopt.metrics.mae import Mae
 from costopt.metrics.perplexity import Perplexity
 from costopt.metrics.top1 import Top1
 from costopt.records import Interval, Round, Timing
+from tests.bench_statistics import LOUD, NOISES, coverage, told_apart
 from tests.factories import right_and_wrong, timing
 
 shares = st.floats(0.3, 0.99)
@@ -84,7 +86,21 @@ def test_one_call_fewer_than_needed_shows_no_percentile() -> None:
     assert (shown.samples, hidden.samples) == (130, 129)
 
 
+def test_calls_far_over_the_rest_are_counted_and_the_slowest_is_named() -> None:
+    usual = [0.010 + 0.00001 * number for number in range(100)]  # Q1, Q3 = 10.25, 10.74 ms: far out is over 12.23 ms
+    found = stats.outliers([*usual, 0.0120, 0.0125, 0.0410])
+    assert (found.count, found.calls) == (2, 103)
+    assert found.slowest_ms == pytest.approx(41.0)
+    assert stats.outliers([0.01, 0.02] * 50).count == 0  # two modes are no outliers
+    assert stats.outliers([0.01] * 50).count == 0
+    with pytest.raises(ValueError, match="no calls"):
+        stats.outliers([])
+
+
 # ---------------------------------------------------------------------------------------- speed
+
+ratios = st.floats(0.5, 2)
+pairs = st.lists(st.tuples(ratios, ratios), min_size=2, max_size=24)
 
 
 def test_half_the_time_is_twice_the_speed() -> None:
@@ -98,7 +114,7 @@ def test_a_call_of_eight_inferences_counts_as_eight() -> None:
     assert stats.speedup(timing(1.0, 4.0, baseline_batch=8), 0.95).value == pytest.approx(0.5)
 
 
-@given(st.lists(st.tuples(st.floats(0.5, 2), st.floats(0.5, 2)), min_size=2, max_size=8), st.floats(0.1, 10))
+@given(pairs, st.floats(0.1, 10))
 def test_a_drift_of_the_machine_cancels(rounds: list[tuple[float, float]], drift: float) -> None:
     """Each round's two sides slow down together, each round by another factor."""
     steady = _timing([([mine], [its]) for mine, its in rounds])
@@ -107,7 +123,7 @@ def test_a_drift_of_the_machine_cancels(rounds: list[tuple[float, float]], drift
     assert _close(stats.speedup(drifting, 0.95), stats.speedup(steady, 0.95))
 
 
-@given(st.lists(st.tuples(st.floats(0.5, 2), st.floats(0.5, 2)), min_size=2, max_size=8))
+@given(pairs)
 def test_turning_the_ratio_round_turns_the_interval_round(rounds: list[tuple[float, float]]) -> None:
     there = stats.speedup(_timing([([mine], [its]) for mine, its in rounds]), 0.95)
     back = stats.speedup(_timing([([its], [mine]) for mine, its in rounds]), 0.95)
@@ -136,17 +152,73 @@ def test_however_alike_the_rounds_the_spread_between_processes_remains() -> None
     assert math.log(stats.between(timing(), timing(), 0.95).high) == pytest.approx(1.96 * math.sqrt(2) * CALM, rel=1e-3)
 
 
-def test_the_interval_holds_the_true_ratio_about_as_often_as_it_says() -> None:
-    rng = np.random.default_rng(5)
-    hits = [_holds_the_truth(rng) for _ in range(1000)]
-    assert 0.93 <= np.mean(hits) <= 0.98
+@given(pairs, st.floats(0.1, 10))
+def test_a_candidate_that_is_so_many_times_slower_shifts_the_whole_interval(
+    rounds: list[tuple[float, float]], times: float
+) -> None:
+    found = stats.speedup(_timing([([mine], [its]) for mine, its in rounds]), 0.95)
+    slower = stats.speedup(_timing([([mine * times], [its]) for mine, its in rounds]), 0.95)
+    assert _close(slower, Interval(found.value / times, found.low / times, found.high / times))
 
 
-def _holds_the_truth(rng: np.random.Generator) -> bool:
-    """Five rounds, each 2 % off, of a process that is off by `PROCESS_SPREAD` for its life; the true ratio is 1."""
-    life = rng.normal(0, CALM)
-    rounds = [([math.exp(life + rng.normal(0, 0.02))], [1.0]) for _ in range(5)]
-    return stats.indistinguishable(stats.speedup(_timing(rounds), 0.95))
+@given(pairs, st.floats(1, 5))
+def test_widening_multiplies_the_half_width_on_the_logarithmic_scale(
+    rounds: list[tuple[float, float]], widen: float
+) -> None:
+    taken = _timing([([mine], [its]) for mine, its in rounds])
+    found, wider = stats.speedup(taken, 0.95), stats.speedup(taken, 0.95, widen)
+    assert wider.value == found.value
+    assert math.log(wider.value / wider.low) == pytest.approx(widen * math.log(found.value / found.low), rel=1e-6)
+
+
+@given(pairs)
+def test_who_wants_to_be_surer_gets_a_wider_interval(rounds: list[tuple[float, float]]) -> None:
+    taken = _timing([([mine], [its]) for mine, its in rounds])
+    found = [stats.speedup(taken, confidence) for confidence in (0.8, 0.9, 0.95, 0.99)]
+    assert all(one.low > other.low and one.high < other.high for one, other in itertools.pairwise(found))
+
+
+def test_more_rounds_narrow_the_interval_by_the_square_root_of_their_number() -> None:
+    rng = np.random.default_rng(6)
+    widths = [
+        np.mean([stats.mean_half_width([rng.normal(size=rounds)], 0.95) for _ in range(60)])
+        for rounds in (8, 16, 32, 64, 128, 256, 512)
+    ]
+    assert all(more < 0.85 * fewer for fewer, more in itertools.pairwise(widths))
+    assert widths[-1] == pytest.approx(1.96 / math.sqrt(512), rel=0.1)
+
+
+@given(st.lists(st.floats(-1, 1), min_size=3, max_size=30), st.floats(-1, 1))
+def test_what_the_rounds_of_a_generation_have_in_common_is_not_the_rounds_noise(logs: list[float], off: float) -> None:
+    values = np.array(logs)
+    there, shifted = (stats.mean_half_width([values, values + by], 0.95) for by in (0.0, off))
+    assert shifted == pytest.approx(there, rel=1e-6, abs=1e-9)
+
+
+def test_the_spread_between_processes_falls_with_the_generations_that_have_a_share_in_the_rounds() -> None:
+    def half(*counts: int) -> float:
+        rounds = [Round((1.0,), (1.0,), number) for number, count in enumerate(counts) for _ in range(count)]
+        return math.log(stats.speedup(Timing(tuple(rounds), 1, 1, "here"), 0.95).high)
+
+    assert half(20, 20) == pytest.approx(half(40) / math.sqrt(2))
+    assert half(10, 10, 10, 10) == pytest.approx(half(40) / 2)
+    assert half(40) > half(39, 1) > 0.95 * half(40)  # 0.976: a second process with a single round hardly counts
+
+
+def test_one_odd_round_among_equal_ones_leaves_an_interval_that_ends() -> None:
+    found = stats.speedup(_timing([([1.0], [1.0])] * 9 + [([1.1], [1.0])]), 0.95)
+    assert 0.9 < found.low < 1 < found.high < 1.1
+
+
+@pytest.mark.parametrize("rounds", [8, 24, 100])
+@pytest.mark.parametrize("noise", NOISES)
+def test_the_interval_holds_the_true_ratio_about_as_often_as_it_says(noise: str, rounds: int) -> None:
+    assert coverage(NOISES[noise], LOUD, rounds, 400) >= 0.93 - 0.0128  # less one standard error of 400 repetitions
+
+
+@pytest.mark.parametrize("noise", NOISES)
+def test_two_equal_things_are_told_apart_five_times_in_a_hundred_at_most(noise: str) -> None:
+    assert told_apart(NOISES[noise], 24, 400) <= 0.05 + 0.0109  # and one standard error of 400 repetitions
 
 
 def _timing(rounds: list[tuple[list[float], list[float]]]) -> Timing:

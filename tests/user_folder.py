@@ -24,6 +24,7 @@ BUDGET: Mapping[str, object] = {
     "machine": {"usd_per_hour": 0.09},
     "providers": ["cpu"],
     "recipes": [[], ["int8_static"]],
+    "precision": 0.4,  # these tests ask what becomes of a candidate, not how fast it is to the last per cent
 }
 
 

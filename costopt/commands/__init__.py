@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from costopt.errors import CostoptError
 
 if TYPE_CHECKING:
+    from costopt.measurements import BenchReport
     from costopt.records import Report
 
 NOT_MET = 3
@@ -30,7 +31,7 @@ class Format(StrEnum):
     markdown = "markdown"
 
 
-def show_report(report: "Report", report_format: Format) -> None:
+def show_report(report: "Report | BenchReport", report_format: Format) -> None:
     """Print a report on stdout, as wide as the terminal, without colour when piped or when NO_COLOR is set."""
     from costopt import plugins
     from costopt.records import Spec

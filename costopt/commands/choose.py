@@ -52,9 +52,14 @@ def _asked_for(candidate: Candidate, asked: Plan) -> bool:
     return (
         candidate.batch in asked.batch
         and (not asked.threads or candidate.threads in asked.threads)
-        and (asked.providers is None or candidate.provider in asked.providers)
+        and (asked.providers is None or _provider_of(candidate) in map(str, asked.providers))
         and (asked.recipes is None or not candidate.recipe or candidate.recipe in asked.recipes)
     )
+
+
+def _provider_of(candidate: Candidate) -> str:
+    """The provider with its options, in words."""
+    return str(candidate.setting.provider)
 
 
 def _refuse_unmeasured(asked: Plan, facts: Run, config: Path) -> None:
@@ -64,7 +69,7 @@ def _refuse_unmeasured(asked: Plan, facts: Run, config: Path) -> None:
     absent = {
         "batch": {str(one) for one in asked.batch} - {str(one.batch) for one in tried},
         "threads": {str(one) for one in asked.threads} - {str(one.threads) for one in tried},
-        "providers": set(asked.providers or ()) - {one.provider for one in tried},
+        "providers": {str(one) for one in asked.providers or ()} - {_provider_of(one) for one in tried},
         "recipes": recipes - {one.label for one in tried},
     }
     words = [f"{key} {', '.join(sorted(values))}" for key, values in absent.items() if values]

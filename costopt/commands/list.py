@@ -14,7 +14,7 @@ INDENT = "    "
 
 def list_(
     kind: Annotated[
-        str, typer.Argument(help="methods, metrics, providers, formats, feeds, prices, reports or runners.")
+        str, typer.Argument(help="methods, metrics, providers, scenarios, formats, feeds, prices, reports or runners.")
     ],
 ) -> None:
     """List the methods, metrics, providers or formats that there are, with their options."""
@@ -52,5 +52,7 @@ def _whether_here(name: str) -> str:
     from costopt.providers import Provider
     from costopt.records import Spec
 
-    missing = plugins.make("providers", Spec(name), Provider).missing()
-    return "here" if missing is None else f"not here: {missing}"
+    provider = plugins.make("providers", Spec(name), Provider)
+    missing = provider.missing()
+    seen = f"seen at work: {provider.seen}" if provider.seen else "not seen at work by us: each run proves it anew"
+    return f"{'here' if missing is None else f'not here: {missing}'} ({seen})"

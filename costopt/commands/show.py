@@ -1,4 +1,4 @@
-"""`costopt show`: the report of a run again, in any format, finished or not."""
+"""`costopt show`: the report of a run again, in any format, finished or not; of a bench too."""
 
 import datetime
 from pathlib import Path
@@ -14,9 +14,15 @@ def show(
     report_format: Annotated[Format, typer.Option("--format", "-f", help="How the report is printed.")] = Format.table,
     out: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs"),
 ) -> None:
-    """Print the report of a finished or interrupted run, judged by the budget that it was run with."""
+    """Print the report of a finished or interrupted run: a compress by the budget that it was run with, or a bench."""
+    from costopt import settle
     from costopt.choose import judge
-    from costopt.journal import Journal
+    from costopt.journal import BenchJournal, Journal, find
 
-    journal = Journal.find(run, out)
+    folder = find(run, out)
+    if (folder / "bench.json").is_file():
+        bench = BenchJournal(folder)
+        show_report(settle.judge(bench.run(), bench.outcomes()), report_format)
+        return
+    journal = Journal(folder)
     show_report(judge(journal.run(), journal.outcomes(), journal.plan(), datetime.date.today()), report_format)

@@ -1,23 +1,22 @@
 """ONNX Runtime's own CPU kernels (MLAS): always there, and the baseline's provider."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import onnxruntime
+from costopt.providers import CPU, Build, Provider, Wish
 
-from costopt.providers import Provider
+if TYPE_CHECKING:
+    import onnxruntime
 
 
 @dataclass(frozen=True)
 class Cpu(Provider):
     """The CPU execution provider. Every build of ONNX Runtime has it."""
 
-    runtime_name: ClassVar[str] = "CPUExecutionProvider"
+    runtime_name: ClassVar[str] = CPU
+    ways: ClassVar[tuple[Build, ...]] = (Build("onnxruntime"),)
+    seen: ClassVar[str] = "2026-11-22, AMD EPYC, onnxruntime 1.31.1"
 
-    def missing(self) -> str | None:
-        """Never missing."""
-        return None
-
-    def attach(self, options: onnxruntime.SessionOptions) -> list[str]:  # noqa: ARG002 - nothing to prepare
-        """Name it."""
-        return [self.runtime_name]
+    def configure(self, options: "onnxruntime.SessionOptions") -> Wish:  # noqa: ARG002 - nothing to prepare
+        """Nothing: it reads the session's options."""
+        return Wish()

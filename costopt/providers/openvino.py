@@ -1,62 +1,49 @@
-"""Intel's OpenVINO as a plug-in beside ordinary ONNX Runtime (package `onnxruntime-ep-openvino`).
+"""Intel's OpenVINO: a plug-in beside ordinary ONNX Runtime (`onnxruntime-ep-openvino`), or the build with it inside.
 
-It often beats the CPU provider by more than a compression method does. Two things to know: on CPUs with bfloat16
-instructions it computes float32 models in bfloat16, unasked (measured 2026-11: cosine 0.99999 to the original on an
-encoder); and release 1.8.1 takes Intel CPUs only, though OpenVINO itself runs on others
-(microsoft/onnxruntime pull request 31981).
+It often beats the CPU provider by more than a compression method does. Two things to know. The plug-in computes float32
+models in bfloat16, unasked, on CPUs with instructions for it (seen 2026-11 on a Xeon with AMX and an EPYC with
+AVX512-BF16); the build 1.24.1 computes them in float32. And release 1.8.1 of the plug-in takes Intel CPUs only
+(microsoft/onnxruntime pull request 31981), where the build runs on AMD's as well.
 """
 
-import importlib.util
 import json
 from dataclasses import dataclass
-from functools import cache
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-import onnxruntime
+from costopt.providers import Build, Plugin, Provider, Way, Wish
 
-from costopt.errors import CandidateError
-from costopt.providers import Provider
+if TYPE_CHECKING:
+    import onnxruntime
 
 
 @dataclass(frozen=True)
 class Openvino(Provider):
-    """The OpenVINO plug-in execution provider on this machine's CPU."""
+    """The OpenVINO execution provider.
+
+    `inference_precision` is OpenVINO's INFERENCE_PRECISION_HINT, a hint: on a CPU without instructions for f16 it
+    computes in bf16 instead (seen on an EPYC).
+    """
+
+    device: Literal["CPU", "GPU", "NPU"] = "CPU"
+    inference_precision: Literal["auto", "f32", "bf16", "f16"] = "auto"
 
     runtime_name: ClassVar[str] = "OpenVINOExecutionProvider"
-
-    def missing(self) -> str | None:
-        """The package, or a CPU that it takes."""
-        if importlib.util.find_spec("onnxruntime_ep_openvino") is None:
-            return "the plug-in is not installed: pip install 'costopt[openvino]'"
-        if not _cpu_devices():
-            return (
-                "the plug-in takes no device of this machine: its releases up to 1.8 take Intel hardware only; "
-                "measure on an Intel machine, or leave openvino out of `providers`"
-            )
-        return None
-
-    def attach(self, options: onnxruntime.SessionOptions) -> list[str]:
-        """Add the plug-in's CPU device to the options."""
-        devices = _cpu_devices()
-        if not devices:
-            raise CandidateError("bench", f"openvino: {self.missing()}")
-        options.add_provider_for_devices(devices[:1], _settings(options.intra_op_num_threads))
-        return []
-
-
-def _settings(threads: int) -> dict[str, str]:
-    """OpenVINO has a thread pool of its own and does not read the session's count; 0 leaves the choice to it."""
-    return {"load_config": json.dumps({"CPU": {"INFERENCE_NUM_THREADS": str(threads)}})} if threads else {}
-
-
-@cache
-def _cpu_devices() -> tuple[onnxruntime.OrtEpDevice, ...]:
-    """The plug-in's own CPU device; registering the library twice in one process is an error, hence the cache."""
-    import onnxruntime_ep_openvino as plugin
-
-    onnxruntime.register_execution_provider_library(plugin.get_ep_name(), plugin.get_library_path())
-    return tuple(
-        device
-        for device in onnxruntime.get_ep_devices()
-        if device.ep_name == plugin.get_ep_name() and device.device.type == onnxruntime.OrtHardwareDeviceType.CPU
+    ways: ClassVar[tuple[Way, ...]] = (
+        Build("onnxruntime-openvino", device_option="device_type"),
+        Plugin("onnxruntime_ep_openvino", "onnxruntime-ep-openvino"),
     )
+    needs: ClassVar[str] = (
+        "an Intel CPU, GPU or NPU (the plug-in up to 1.8 refuses other CPUs; the build onnxruntime-openvino takes them)"
+    )
+    full_precision: ClassVar[str] = "openvino:inference_precision=f32"
+    seen: ClassVar[str] = "2026-11-22, AMD EPYC, onnxruntime-openvino 1.24.1; plug-in 1.8.1 on an Intel Xeon in 2026-11"
+
+    def configure(self, options: "onnxruntime.SessionOptions") -> Wish:
+        """`load_config`: properties of OpenVINO by device. Its threads are its own: it does not read the session's."""
+        properties: dict[str, str] = {}
+        if self.inference_precision != "auto":
+            properties["INFERENCE_PRECISION_HINT"] = self.inference_precision
+        if self.device == "CPU" and options.intra_op_num_threads:
+            properties["INFERENCE_NUM_THREADS"] = str(options.intra_op_num_threads)
+        config = {"load_config": json.dumps({self.device: properties})} if properties else {}
+        return Wish(config, self.device)

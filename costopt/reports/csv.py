@@ -1,13 +1,17 @@
-"""CSV: one row a candidate, raw figures with the unit in the column's name."""
+"""CSV: one row a candidate, or a contender of a bench; raw figures with the unit in the column's name."""
 
 import csv
 import io
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from costopt import bench_facts
+from costopt.bench_facts import Fields
+from costopt.measurements import BenchReport
 from costopt.records import Drop, Interval, Latency, Report, Row, Usd
-from costopt.reports import Render, verdict
-
-Fields = dict[str, str | int | float | bool | None]
+from costopt.report_sheet import verdict
+from costopt.reports import Render
 
 COLUMNS = (
     "id", "recipe", "provider", "batch", "threads", "status", "verdict",
@@ -24,13 +28,24 @@ COLUMNS = (
 class Csv(Render):
     """For spreadsheets and data frames. What is not known is an empty field."""
 
-    def __call__(self, report: Report, width: int = 100, colour: bool = False) -> str:  # noqa: ARG002 - plain text
-        """A head and one line a candidate, skipped ones included."""
-        text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(_fields(row, report) for row in report.rows)
-        return text.getvalue()
+    def __call__(self, report: Report | BenchReport, width: int = 100, colour: bool = False) -> str:  # noqa: ARG002
+        """A head and one line a candidate or contender, those without figures included."""
+        if isinstance(report, BenchReport):
+            return _written(bench_facts.COLUMNS, (_known(bench_facts.flat(row, report)) for row in report.rows))
+        return _written(COLUMNS, (_fields(row, report) for row in report.rows))
+
+
+def _written(columns: tuple[str, ...], lines: Iterable[Fields]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return text.getvalue()
+
+
+def _known(fields: Fields) -> Fields:
+    """The same without numbers that are not finite: the upper end of an interval after a single round."""
+    return {name: value for name, value in fields.items() if not isinstance(value, float) or math.isfinite(value)}
 
 
 def _fields(row: Row, report: Report) -> Fields:

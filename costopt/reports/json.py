@@ -1,7 +1,8 @@
 """JSON: the whole report, for other programs. Fields may be added, never renamed; `schema` counts versions.
 
-It is strict JSON: what is not known, and what is not finite (the upper end of a speed-up's interval after a single
-round), is null.
+The report of `compress` is made here, that of `bench` (it has `"kind": "bench"`) in `bench_facts`, where its fields are
+listed. Both are strict JSON: what is not known, and what is not finite (the upper end of a speed-up's interval after a
+single round), is null.
 """
 
 import json
@@ -9,7 +10,22 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from costopt.records import REPORT_SCHEMA, Drop, Interval, Latency, Percentile, Quote, Recipe, Report, Row, Run, Usd
+from costopt import bench_facts
+from costopt.measurements import BenchReport
+from costopt.records import (
+    REPORT_SCHEMA,
+    Drop,
+    Energy,
+    Interval,
+    Latency,
+    Percentile,
+    Quote,
+    Recipe,
+    Report,
+    Row,
+    Run,
+    Usd,
+)
 from costopt.reports import Render
 
 Json_ = dict[str, object]
@@ -19,9 +35,10 @@ Json_ = dict[str, object]
 class Json(Render):
     """One object, indented, keys in a fixed order."""
 
-    def __call__(self, report: Report, width: int = 100, colour: bool = False) -> str:  # noqa: ARG002 - plain text
-        """The report as one JSON object."""
-        return json.dumps(_finite(_report(report)), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    def __call__(self, report: Report | BenchReport, width: int = 100, colour: bool = False) -> str:  # noqa: ARG002
+        """The report as one JSON object; there is neither width nor colour here."""
+        facts = bench_facts.nested(report) if isinstance(report, BenchReport) else _report(report)
+        return json.dumps(_finite(facts), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 def _report(report: Report) -> Json_:
@@ -52,6 +69,8 @@ def _candidate(row: Row) -> Json_:
         "provider": candidate.provider,
         "batch": candidate.batch,
         "threads": candidate.threads,
+        "provider_options": dict(candidate.options),
+        "session": dict(candidate.session),
         "status": row.status,
         "reason": row.reason,
         "stage": row.stage,
@@ -63,9 +82,12 @@ def _candidate(row: Row) -> Json_:
         "size_bytes": row.size_bytes,
         "peak_memory_bytes": row.peak_memory_bytes,
         "load_s": row.load_s,
+        "first_call_s": row.first_call_s,
         "usd_per_million": _usd(row.usd),
-        "joules_per_inference": {"value": None, "label": "not measured"},
+        "joules_per_inference": _energy(row.energy),
         "placement": dict(row.placement),
+        "time_share": dict(row.time_share),
+        "precision": row.precision,
         "meets": row.meets,
         "refusals": [asdict(refusal) for refusal in row.refusals],
         "lost": row.lost,
@@ -116,6 +138,15 @@ def _usd(usd: Usd | None) -> Json_ | None:
         "instances": usd.instances,
         "relative": _interval("ratio", usd.relative),
     }
+
+
+def _energy(energy: Energy | None) -> Json_:
+    """`label` says how it is known: measured by a counter, or modelled from published power (`source` says whose)."""
+    return {"value": None, "label": "not measured"} if energy is None else _modelled(energy)
+
+
+def _modelled(energy: Energy) -> Json_:
+    return {"value": energy.joules_per_inference, "label": energy.label, "source": energy.source}
 
 
 def _price(quote: Quote | None) -> Json_ | None:

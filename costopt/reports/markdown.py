@@ -1,11 +1,13 @@
-"""Markdown for a pull request: the headline, a table, and why the others lost behind a fold."""
+"""Markdown for a pull request: the headline, the tables, and what is long behind a fold."""
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from costopt.measurements import BenchReport
 from costopt.records import Report
-from costopt.reports import Column, Render, columns, footnotes, lost, nearest, one_line, rows, source
+from costopt.reports import Render, sheet
+from costopt.sheets import Grid, Paragraph, Sheet, one_line
 
 # Characters that GitHub's Markdown would read as its own (https://github.github.com/gfm/), or as HTML.
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~$#])")
@@ -13,57 +15,62 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~$#])")
 
 @dataclass(frozen=True)
 class Markdown(Render):
-    """GitHub-flavoured Markdown. Every cell is on one line; the chosen row is bold."""
+    """GitHub-flavoured Markdown. Every cell is on one line; marked rows are bold."""
 
-    def __call__(self, report: Report, width: int = 100, colour: bool = False) -> str:  # noqa: ARG002 - no width here
-        """The report as Markdown."""
-        return "\n".join(_lines(report))
+    def __call__(self, report: Report | BenchReport, width: int = 100, colour: bool = False) -> str:  # noqa: ARG002
+        """The report as Markdown; there is neither width nor colour here."""
+        return "\n".join(_lines(sheet(report)))
 
 
-def _lines(report: Report) -> Iterator[str]:
-    yield f"**{_plain(report.headline)}**"
+def _lines(shown: Sheet) -> Iterator[str]:
+    main, *details = shown.grids
+    yield f"**{_plain(shown.headline)}**"
     yield ""
-    yield from _table(report)
+    yield from _lead(shown)
+    yield from _table(main)
     yield ""
-    yield from _points(nearest(report), "Nearest to the budget:")
-    others = lost(report)
-    if others:
-        yield "<details><summary>Why the others lost</summary>"
+    for grid in details:
+        yield from _fold(grid.title, _table(grid))
+    for paragraph in shown.paragraphs:
+        yield from _paragraph(paragraph)
+    notes = [f"- {_plain(note)}" for note in (*shown.notes, *shown.footnotes)]
+    if notes:
+        yield from (*notes, "")
+    yield f"<sub>{_plain(shown.source)}</sub>"
+    yield ""
+
+
+def _lead(shown: Sheet) -> Iterator[str]:
+    if shown.alarm:
+        yield f"**{_plain(shown.alarm)}**"
         yield ""
-        yield from _points(others)
-        yield "</details>"
+    if shown.lead:
+        yield _plain(shown.lead)
         yield ""
-    for note in (*report.notes, *footnotes(report)):
-        yield f"- {_plain(note)}"
-    yield ""
-    yield f"<sub>{_plain(source(report))}</sub>"
-    yield ""
 
 
-def _table(report: Report) -> Iterator[str]:
-    shown = columns(report)
-    yield f"| {' | '.join(_plain(column.head.line) for column in shown)} |"
-    yield f"| {' | '.join('---' if _is_text(column) else '---:' for column in shown)} |"
-    for index, row in enumerate(rows(report)):
-        cells = [_plain(column.cells[index].line) for column in shown]
-        if row.candidate.id == report.winner:
-            cells = [f"**{cell}**" for cell in cells]
+def _table(grid: Grid) -> Iterator[str]:
+    yield f"| {' | '.join(_plain(column.head.line) for column in grid.columns)} |"
+    yield f"| {' | '.join('---' if column.words else '---:' for column in grid.columns)} |"
+    for index in range(grid.rows):
+        cells = [_plain(column.cells[index].line) for column in grid.columns]
+        if index in grid.marked:
+            cells = [f"**{cell}**" if cell else "" for cell in cells]
         yield f"| {' | '.join(cells)} |"
 
 
-def _is_text(column: Column) -> bool:
-    return column.name in ("recipe", "where", "verdict")
-
-
-def _points(pairs: tuple[tuple[str, str], ...], title: str = "") -> Iterator[str]:
-    if not pairs:
+def _paragraph(paragraph: Paragraph) -> Iterator[str]:
+    points = [f"- {_plain(item)}" for item in paragraph.items]
+    if not points:
         return
-    if title:
-        yield title
-        yield ""
-    for candidate, words in pairs:
-        yield f"- {_plain(candidate)}: {_plain(words)}"
-    yield ""
+    if paragraph.folded:
+        yield from _fold(paragraph.title, iter(points))
+    else:
+        yield from (f"{_plain(paragraph.title)}:", "", *points, "")
+
+
+def _fold(title: str, lines: Iterator[str]) -> Iterator[str]:
+    yield from (f"<details><summary>{_plain(title)}</summary>", "", *lines, "", "</details>", "")
 
 
 def _plain(text: str) -> str:
