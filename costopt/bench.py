@@ -23,6 +23,7 @@ from costopt.noise import Watch
 from costopt.noise_rules import faults, together
 from costopt.records import Setting
 from costopt.samples import Samples
+from costopt.stretches import at_own_speed
 from costopt.timings import Noise, Round, Stopped, Timing, WarmUp
 from costopt.worker import Answer, Child, Request
 
@@ -223,7 +224,7 @@ class _Turns:
     def _enough(self) -> bool:
         """Whether this will do, if the generations still to come give as many rounds as those so far."""
         stop = self.pair.stop
-        return stopping.enough(self.timing(), stop.precision, stop.confidence, self._generations)
+        return stopping.enough(at_own_speed(self.timing()), stop.precision, stop.confidence, self._generations)
 
     def timing(self) -> Timing:
         """What was taken so far."""

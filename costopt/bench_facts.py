@@ -11,7 +11,7 @@ The JSON object, where `INTERVAL` is {"value", "low", "high"} at `confidence`:
           "p50_upper", …,                                                        # stays under it at 99 % confidence
           "samples", "needs": {"p50", …}},                                       # null below so many samples
        "speedup": {"ratio", "low", "high", "told_apart", "rounds", "stopped": "precision | time | rounds",
-          "seconds_to_tell", "wide_because": ["…"]},                             # per inference, against the baseline
+          "seconds_to_tell", "wide_because": ["…"], "slow_rounds"},                # per inference, against the baseline
        "outliers": {"count", "calls", "slowest_ms"},
        "offline": {"samples_per_s": INTERVAL, "best": TRY, "tries": [TRY]},
           # TRY: {"instances", "threads", "batch", "samples_per_s": INTERVAL, "windows_samples_per_s": [raw]}
@@ -140,6 +140,7 @@ def _speedup(comparison: Comparison) -> Facts:
         "stopped": comparison.stopped,
         "seconds_to_tell": comparison.seconds_to_tell,
         "wide_because": list(comparison.wide_because),
+        "slow_rounds": comparison.slow_rounds,
     }
 
 

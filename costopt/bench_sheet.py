@@ -121,8 +121,9 @@ def _paragraphs(report: BenchReport) -> Iterator[Paragraph]:
     for title, lines in (
         ("Without figures", _without_figures(report)),
         ("Who did the work", _work(report)),
-        ("Slow calls, which count like all others", _outliers(report)),
-        ("Warm-ups that never settled", _unsettled(report)),
+        ("Slow calls (over 3 IQR above the third quartile; they count like all others)", _outliers(report)),
+        ("Slow spells of the machine (their rounds do not count for the speed-up)", _slow_spells(report)),
+        ("Warm-ups that never settled (the figures hold part of them)", _unsettled(report)),
         ("Where measuring ended", _endings(report)),
     ):
         yield Paragraph(title, tuple(one_line(line) for line in lines))
@@ -162,16 +163,22 @@ def _outliers(report: BenchReport) -> Iterator[str]:
         found = row.outliers
         if found is not None and found.count:
             share = f"{units.count(found.count)} of {units.count(found.calls)} {_calls(report)}"
-            slowest = f"the slowest took {units.ms(found.slowest_ms)} ms"
-            yield f"{who(row.contender, report)}: {share} over 3 IQR above the third quartile; {slowest}"
+            yield f"{who(row.contender, report)}: {share}, the slowest {units.ms(found.slowest_ms)} ms"
+
+
+def _slow_spells(report: BenchReport) -> Iterator[str]:
+    """Rounds that don't count for the ratio, because the machine was slower meanwhile (`stretches`)."""
+    for row, comparison in _compared(report):
+        if comparison.slow_rounds:
+            rounds = f"{units.count(comparison.slow_rounds)} of {units.count_of(comparison.rounds, 'round')}"
+            yield f"{who(row.contender, report)}: {rounds}"
 
 
 def _unsettled(report: BenchReport) -> Iterator[str]:
     for row in report.rows:
         if row.warm_up is not None and not row.warm_up.settled:
             calls, seconds = units.count(row.warm_up.calls), units.duration(row.warm_up.seconds)
-            words = f"calls were still changing after {calls} in {seconds}, so the figures hold part of the warm-up"
-            yield f"{who(row.contender, report)}: {words}"
+            yield f"{who(row.contender, report)}: still changing after {calls} calls in {seconds}"
 
 
 def _endings(report: BenchReport) -> Iterator[str]:

@@ -38,6 +38,7 @@ from costopt.records import (
     Skipped,
     Timing,
 )
+from costopt.stretches import at_own_speed
 
 NEAREST = 3
 """How many candidates are named when nothing meets the budget."""
@@ -109,7 +110,27 @@ def _rows(run: Run, found: Mapping[str, Outcome], plan: Plan, quote: Quote | Non
     if isinstance(baseline, Measured):
         original_s = cost.original_seconds(one.timing for one in found.values() if isinstance(one, Measured))
         yardstick = _Yardstick(baseline, original_s, _facts(baseline), metric, plan, quote, run.machine)
-    return tuple(_row(candidate, found.get(candidate.id), yardstick) for candidate in run.candidates)
+    far = _far(run, found)
+    rows = (_row(candidate, found.get(candidate.id), yardstick) for candidate in run.candidates)
+    return tuple(_spoilt(row, far[row.candidate.id]) if row.candidate.id in far else row for row in rows)
+
+
+def _far(run: Run, found: Mapping[str, Outcome]) -> dict[str, noise_rules.Fault]:
+    """Candidates beside whom the original was far from itself elsewhere: the machine was not the same meanwhile.
+
+    The original's own row stays: without it there is nothing to hold anybody against.
+    """
+    medians = {
+        id_: stats.baseline_median_s(at_own_speed(one.timing))
+        for id_, one in found.items()
+        if isinstance(one, Measured)
+    }
+    faults = zip(medians, noise_rules.far_from_neighbours(tuple(medians.values())), strict=True)
+    return {id_: fault for id_, fault in faults if fault is not None and id_ != run.baseline}
+
+
+def _spoilt(row: Row, fault: noise_rules.Fault) -> Row:
+    return Row(row.candidate, "invalid", fault.reason, fix=f"{fault.fix}: the same command tries again")
 
 
 def _metric(run: Run, plan: Plan) -> Metric:
@@ -166,7 +187,9 @@ def _beside_the_original(row: Row, measured: Measured, yardstick: _Yardstick | N
     plan = yardstick.plan
     original = measured.candidate == yardstick.baseline.candidate
     speedup = (
-        _ITSELF if original else stats.speedup(measured.timing, plan.confidence, noise_rules.doubt(measured.timing))
+        _ITSELF
+        if original
+        else stats.speedup(at_own_speed(measured.timing), plan.confidence, noise_rules.doubt(measured.timing))
     )
     compared = replace(
         row,
@@ -179,6 +202,11 @@ def _beside_the_original(row: Row, measured: Measured, yardstick: _Yardstick | N
     missed = limits.refusals(compared, plan.budget)
     undecided = bool(missed) and all(refusal.undecided for refusal in missed)
     return replace(compared, refusals=missed, meets=None if undecided else not missed)
+
+
+def _speedup(timing: Timing, confidence: float) -> Interval:
+    """Against the original, from the rounds at the machine's own speed; wider for what disturbed it meanwhile."""
+    return stats.speedup(at_own_speed(timing), confidence, noise_rules.doubt(timing))
 
 
 def _drop(measured: Measured, yardstick: _Yardstick, original: bool) -> Drop:
@@ -233,7 +261,7 @@ def _decide(run: Run, found: Mapping[str, Outcome], plan: Plan, quote: Quote | N
         objective=objective,
         rows=rows,
         baseline=next((row for row in rows if row.candidate.id == run.baseline and row.status == "measured"), None),
-        against_itself=None if original is None else stats.speedup(original, plan.confidence),
+        against_itself=None if original is None else stats.speedup(at_own_speed(original), plan.confidence),
         drift_s=stats.drift(timings.values()) if timings else (0.0, 0.0),
         noise=None if original is None else original.noise,
         winner=min(rivals, key=_simplicity, default=None),
@@ -251,7 +279,7 @@ def _faster(one: Row, other: Row, run: Run, timings: Mapping[str, Timing], plan:
         return known(one.speedup)
     if one.candidate.id == run.baseline:
         return cost.reciprocal(known(other.speedup))
-    pair = timings[one.candidate.id], timings[other.candidate.id]
+    pair = at_own_speed(timings[one.candidate.id]), at_own_speed(timings[other.candidate.id])
     return stats.between(*pair, plan.confidence, max(map(noise_rules.doubt, pair)))
 
 

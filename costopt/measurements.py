@@ -40,7 +40,7 @@ class BenchPlan:
     dimensions: Mapping[str, int] = field(default_factory=dict)
     precision: float = 0.02
     confidence: float = 0.95
-    time_limit_s: float = 180.0
+    time_limit_s: float = 150.0
     seed: int = 0
     pinned: bool = False
     references: bool = False
@@ -218,7 +218,8 @@ class Comparison:
     """How many times faster than the baseline, per inference, and whether that can be told from 1.
 
     `seconds_to_tell` estimates how long measuring would have to go on to tell, None when it can be told already or
-    never could in a day. `wide_because` are the reasons why the interval was widened.
+    never could in a day. `wide_because` are the reasons why the interval was widened. `slow_rounds` of the rounds fell
+    into slow spells of the machine, and don't count for the ratio (`stretches`).
     """
 
     ratio: Interval
@@ -227,6 +228,7 @@ class Comparison:
     stopped: str
     seconds_to_tell: float | None = None
     wide_because: tuple[str, ...] = ()
+    slow_rounds: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ class Shown(logging.Handler):
         self._done, self._total = done, total
         self._bar.update(self._task, total=total, completed=done)
         if done:
-            self._console.print(f"{done} of {total} candidates are known from before; going on with the rest")
+            self._console.print(f"{done} of {total} candidates are known already; going on with the rest")
 
     def arrived(self, who: str, fate: str, best: str) -> None:
         """Move on by one."""

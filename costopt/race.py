@@ -15,6 +15,7 @@ from costopt import bench, stats, tuning
 from costopt.bench import Service, Subject
 from costopt.errors import CandidateError
 from costopt.records import Graph, Interval, Setting
+from costopt.stretches import at_own_speed
 from costopt.timings import Round, Timing
 from costopt.tuning import Broken, Tuned
 from costopt.worker import Child
@@ -58,7 +59,7 @@ class Racing:
         except CandidateError as problem:
             self._open.pop(repr(variant), None)
             return Broken(problem.reason)
-        timing = Timing(tuple(taken), variant.batch, best.batch, "")
+        timing = at_own_speed(Timing(tuple(taken), variant.batch, best.batch, ""))
         return stats.speedup(timing, confidence)
 
     def _service(self, setting: Setting) -> Service:

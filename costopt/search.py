@@ -96,8 +96,11 @@ def compress(source: ModelSource, plan: Plan, out: Path, watcher: Watcher | None
         journal.write_run(run)
         journal.write_plan(plan)
         job = Job(str(journal.folder), source, plan, prepared, tries.baseline, here.fingerprint)
-        share = 1 - TUNING_SHARE if plan.tune else 1.0
-        _measure_all(job, tries, journal, began + share * plan.time_limit_s, watcher or Blind())
+        deadline = began + (1 - TUNING_SHARE if plan.tune else 1.0) * plan.time_limit_s
+        _measure_all(job, tries, journal, deadline, watcher or Blind())
+        if time.monotonic() < deadline and any(one.id not in _known(job, tries, journal) for one in tries.candidates):
+            log.info("measuring again what a disturbed machine spoilt")
+            _measure_all(job, tries, journal, deadline, watcher or Blind())
         if plan.tune:
             _tune(job, tries, journal, began + plan.time_limit_s, watcher or Blind())
         report = choose.judge(journal.run(), journal.outcomes(), plan, datetime.date.today())
@@ -298,13 +301,7 @@ def _notes(plan: Plan, prepared: Prepared) -> tuple[str, ...]:
 
 def _measure_all(job: Job, tries: Tries, journal: Journal, deadline: float, watcher: Watcher) -> None:
     """Measure what is not known yet; each outcome is on disk before the next candidate starts."""
-    # A failure of the original may have been the machine's: it is tried again, for without it there is no run.
-    known = {
-        outcome.candidate.id: outcome
-        for outcome in journal.outcomes()
-        if (outcome.candidate != tries.baseline or isinstance(outcome, Measured))
-        and not (isinstance(outcome, Invalid) and outcome.again)
-    }
+    known = _known(job, tries, journal)
     for outcome in tries.settled:
         if outcome.candidate.id not in known:
             journal.append(outcome)
@@ -335,6 +332,23 @@ def _measure_all(job: Job, tries: Tries, journal: Journal, deadline: float, watc
             _need(outcome)
         if never_built(outcome):
             broken[outcome.candidate.recipe_id] = outcome
+
+
+def _known(job: Job, tries: Tries, journal: Journal) -> dict[str, Outcome]:
+    """What need not be measured again: all but those whom a disturbed machine spoilt, and an original that failed.
+
+    The failure may have been the machine's too, and without the original there is no run.
+    """
+    outcomes = journal.outcomes()
+    rows = choose.judge(journal.run(), outcomes, job.plan, datetime.date.today()).rows
+    spoilt = {row.candidate.id for row in rows if row.status == "invalid"}
+    return {
+        outcome.candidate.id: outcome
+        for outcome in outcomes
+        if (outcome.candidate != tries.baseline or isinstance(outcome, Measured))
+        and not (isinstance(outcome, Measured) and outcome.candidate.id in spoilt)
+        and not (isinstance(outcome, Invalid) and outcome.again)
+    }
 
 
 def never_built(outcome: Outcome) -> bool:

@@ -24,6 +24,7 @@ from costopt.measurements import (
 from costopt.noise_rules import Fault
 from costopt.providers import Provider
 from costopt.records import Interval
+from costopt.stretches import at_own_speed
 from costopt.timings import Timing
 
 _ITSELF = Interval(1.0, 1.0, 1.0)
@@ -39,7 +40,7 @@ def judge(run: BenchRun, outcomes: Sequence[BenchOutcome]) -> BenchReport:
         rows=rows,
         headline=_headline(run, rows, timings),
         holds=_holds(run, rows),
-        notes=run.notes,
+        notes=(*run.notes, *_narrowed(rows)),
         finished=all(one.id in found for one in run.contenders),
     )
 
@@ -54,19 +55,8 @@ def _row(contender: Contender, outcome: BenchOutcome | None, run: BenchRun) -> B
         case Unbenched():
             return BenchRow(contender, outcome.status, outcome.reason, outcome.stage, outcome.fix)
         case Benched():
-            row = BenchRow(
-                contender, "measured", opened=outcome.opened, energy=outcome.energy, notes=_narrowed(contender, outcome)
-            )
+            row = BenchRow(contender, "measured", opened=outcome.opened, energy=outcome.energy)
             return _measured(row, outcome, run)
-
-
-def _narrowed(contender: Contender, outcome: Benched) -> tuple[str, ...]:
-    """That the provider computes float32 in a narrower format, if it was seen to."""
-    if contender.engine != "onnxruntime":
-        return ()
-    provider = contender.setting.provider
-    words = plugins.make("providers", provider, Provider).narrowed(outcome.opened.precision)
-    return (f"the provider {words}",) if words else ()
 
 
 def _measured(row: BenchRow, outcome: Benched, run: BenchRun) -> BenchRow:
@@ -106,12 +96,14 @@ def _comparison(contender: Contender, timing: Timing, run: BenchRun) -> Comparis
     if contender == run.baseline:
         return Comparison(_ITSELF, False, rounds, timing.stopped)
     faults = noise_rules.faults(timing.noise) if timing.noise else ()
-    ratio = stats.speedup(timing, run.confidence, noise_rules.doubt(timing))
+    kept = at_own_speed(timing)
+    ratio = stats.speedup(kept, run.confidence, noise_rules.doubt(timing))
     return Comparison(
         ratio,
         told_apart=not stats.indistinguishable(ratio),
         rounds=rounds,
         stopped=timing.stopped,
+        slow_rounds=rounds - len(kept.rounds),
         seconds_to_tell=stopping.seconds_to_tell(ratio, _spent_s(timing)),
         wide_because=tuple(f"{fault.reason}; {fault.fix}" for fault in faults if fault.widen > 1),
     )
@@ -124,7 +116,7 @@ def _spent_s(timing: Timing) -> float:
 
 def _against_neighbours(rows: tuple[BenchRow, ...], found: Mapping[str, BenchOutcome]) -> tuple[BenchRow, ...]:
     """The rows, without the figures of those beside whom the first contender was far from itself elsewhere."""
-    medians = {id_: stats.baseline_median_s(timing) for id_, timing in _timings(found).items()}
+    medians = {id_: stats.baseline_median_s(at_own_speed(timing)) for id_, timing in _timings(found).items()}
     far = dict(zip(medians, noise_rules.far_from_neighbours(tuple(medians.values())), strict=True))
     return tuple(_refused(row, far.get(row.contender.id)) for row in rows)
 
@@ -144,6 +136,17 @@ def fastest(run: BenchRun, outcomes: Sequence[BenchOutcome]) -> Contender | None
 
 
 # ---------------------------------------------------------------------------------------- in one sentence
+
+
+def _narrowed(rows: Sequence[BenchRow]) -> tuple[str, ...]:
+    """Which providers were seen to compute float32 in a narrower format; each once."""
+    seen = {
+        str(row.contender.setting.provider): (row.contender.setting.provider, row.opened.precision)
+        for row in rows
+        if row.opened is not None and row.contender.engine == "onnxruntime"
+    }
+    found = ((name, plugins.make("providers", spec, Provider).narrowed(one)) for name, (spec, one) in seen.items())
+    return tuple(f"{name} {words}" for name, words in found if words)
 
 
 def _headline(run: BenchRun, rows: tuple[BenchRow, ...], timings: Mapping[str, Timing]) -> str:
@@ -190,7 +193,7 @@ def _told(best: BenchRow, other: BenchRow, run: BenchRun, timings: Mapping[str, 
     for row, opposite in ((best, other), (other, best)):
         if row.contender == run.baseline:
             return not stats.indistinguishable(_ratio(opposite))
-    pair = timings[best.contender.id], timings[other.contender.id]
+    pair = at_own_speed(timings[best.contender.id]), at_own_speed(timings[other.contender.id])
     between = stats.between(*pair, run.confidence, max(map(noise_rules.doubt, pair)))
     return not stats.indistinguishable(between)
 

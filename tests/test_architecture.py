@@ -20,7 +20,7 @@ LAYERS = (
     {"errors", "units", "timings"},
     {"records"},
     {"measurements"},
-    {"stats", "plugins", "user_code", "located", "disk", "noise_rules"},
+    {"stats", "stretches", "plugins", "user_code", "located", "disk", "noise_rules"},
     {
         "arrays",
         "archive",

@@ -141,7 +141,7 @@ def test_kill_nine_loses_at_most_the_contender_in_flight(place: UserFolder) -> N
     process.communicate()
     again = run(place, *arguments)
     assert again.returncode == 0, again.stderr
-    assert "of 4 candidates are known from before" in again.stderr
+    assert "of 4 candidates are known already" in again.stderr
 
 
 @pytest.mark.parametrize(

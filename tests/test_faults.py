@@ -78,7 +78,7 @@ def test_after_kill_nine_the_same_command_goes_on_where_it_stopped(place: UserFo
     before = Journal(place.runs()[0]).outcomes()
     ended = place.compress("--format", "json")
     assert ended.returncode == 0, ended.stderr
-    assert "candidates are known from before" in ended.stderr
+    assert "candidates are known already" in ended.stderr
     after = Journal(place.runs()[0]).outcomes()
     assert after[: len(before)] == before
     assert len(after) == len(RECIPES)

@@ -36,7 +36,7 @@ def bench(
         str, typer.Option(help="Stop when the interval is this narrow, (high - low) / ratio: 2%.")
     ] = "2%",
     confidence: Annotated[float, typer.Option(help="Of every interval: 0.95.")] = 0.95,
-    time_limit: Annotated[str, typer.Option(help="For all together: 3m, 90s, 1h.")] = "3m",
+    time_limit: Annotated[str, typer.Option(help="For all together: 90s, 3m, 1h.")] = "2m30s",
     pin: Annotated[bool, typer.Option("--pin", help="Bind the processes that are measured to the CPUs.")] = False,
     reference: Annotated[
         str | None, typer.Option(help="torch: the same models in PyTorch, eager and compiled, as rows.")
