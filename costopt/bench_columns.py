@@ -340,9 +340,14 @@ def _rate(rate: Rate | None) -> dict[str, Cell]:
         "load": pair(units.significant(rate.rate_per_s), units.percent(rate.utilisation), ", "),
         "p50": pair(units.ms(rate.p50_ms), "", ""),
         "p99": pair(units.ms(rate.p99_ms), at_most, ", "),
-        "late": pair(units.percent(late.value), units.span(late.low, late.high, units.percent), " "),
+        "late": pair(_share_of_requests(late.value), units.span(late.low, late.high, _share_of_requests), " "),
         "served": pair(units.significant(rate.goodput_per_s), units.significant(rate.throughput_per_s), " / "),
     }
+
+
+def _share_of_requests(share: float) -> str:
+    """A share in per cent; less than one request in 100,000 is none, for nobody promises more nines than that."""
+    return units.percent(share if share >= 1e-5 else 0.0)
 
 
 def _batching(batching: Batching) -> str:

@@ -15,7 +15,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from costopt import contenders, machine, plugins, provenance, race, settle
+from costopt import contenders, machine, plugins, provenance, race, settle, tuning
 from costopt.contenders import Model
 from costopt.deliver import leave_settings
 from costopt.disk import write_atomically
@@ -94,10 +94,17 @@ def _run(plan: BenchPlan, found: tuple[Model, ...], providers: Found, here: Mach
         seed=plan.seed,
         pinned=plan.pinned,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        notes=tuple(f"{spec.name} can't work here: {reason}" for spec, reason in providers if reason is not None),
+        notes=_notes(providers, journal),
     )
     journal.write_run(run)
     return run
+
+
+def _notes(providers: Found, journal: BenchJournal) -> tuple[str, ...]:
+    """Providers that can't work here, and what an earlier go at the same bench had to say."""
+    earlier = journal.run().notes if (journal.folder / "bench.json").is_file() else ()
+    absent = (f"{spec.name} can't work here: {reason}" for spec, reason in providers if reason is not None)
+    return tuple(dict.fromkeys((*absent, *earlier)))
 
 
 # ---------------------------------------------------------------------------------------- one after the other
@@ -152,6 +159,11 @@ class _Bench:
         self.journal.append(outcome)
         fate = "measured" if isinstance(outcome, Benched) else f"{outcome.status}: {outcome.reason}"
         self.watcher.arrived(settle.who(outcome.contender), fate, "")
+
+    def note(self, words: str) -> None:
+        """Add what a reader must know."""
+        self.run = replace(self.run, notes=(*self.run.notes, words))
+        self.journal.write_run(self.run)
 
     def also(self, contender: Contender) -> None:
         """Add a contender, unless it is among them."""
@@ -234,6 +246,7 @@ def _tune(bench: _Bench, deadline: float) -> None:
         graph, cores = bench.models[best.model].graph, bench.run.machine.cores
         found = race.tuned(subject, graph, cores, seconds, bench.run.seed, bench.journal.folder / "logs")
         write_atomically(bench.journal.folder / "tuning.json", to_json(found))
+        bench.note(f"{settle.who(best)}: {tuning.in_words(found, best.setting)}; tuning.json has the trail")
         write_atomically(record, to_json(replace(best, setting=found.best)))
     winner = stored(Contender, record)
     bench.also(winner)

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from costopt import choose, deliver, load, machine, plugins, provenance, race, units
+from costopt import choose, deliver, load, machine, plugins, provenance, race, tuning, units
 from costopt.bench import Subject
 from costopt.build import Prepared, artifact_of, prepare, split
 from costopt.disk import write_atomically
@@ -279,12 +279,12 @@ def _run(
         seed=plan.seed,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         candidates=(*tries.candidates, *(one.candidate for one in tries.settled)),
-        notes=_notes(plan, prepared),
+        notes=_notes(plan, prepared, journal),
     )
 
 
-def _notes(plan: Plan, prepared: Prepared) -> tuple[str, ...]:
-    """What a reader must know about how the run was set up."""
+def _notes(plan: Plan, prepared: Prepared, journal: Journal) -> tuple[str, ...]:
+    """What a reader must know about how the run was set up, and what an earlier go at it had to say."""
     notes = list(prepared.notes)
     if prepared.metric != plan.metric:
         notes.append(
@@ -293,7 +293,9 @@ def _notes(plan: Plan, prepared: Prepared) -> tuple[str, ...]:
         )
     if plan.data.calibration is None:
         notes.append("no calibration data were given: calibration used the evaluation inputs, which flatters the score")
-    return tuple(notes)
+    if (journal.folder / TUNED).is_file():
+        notes.extend(journal.run().notes)
+    return tuple(dict.fromkeys(notes))
 
 
 # ---------------------------------------------------------------------------------------- measuring
@@ -396,18 +398,21 @@ def _tune(job: Job, tries: Tries, journal: Journal, deadline: float, watcher: Wa
         if report.winner is None:
             log.info("nothing meets the budget, so there is nothing to tune")
             return
-        write_atomically(record, to_json(_tuned(report.row(report.winner).candidate, job, deadline)))
+        write_atomically(record, to_json(_tuned(report.row(report.winner).candidate, job, journal, deadline)))
     found = stored(Candidate, record)
     if found.id not in {one.id for one in journal.run().candidates}:
         journal.write_run(replace(journal.run(), candidates=(*journal.run().candidates, found)))
     _measure_all(job, replace(tries, candidates=(*tries.candidates, found)), journal, deadline, watcher)
 
 
-def _tuned(winner: Candidate, job: Job, deadline: float) -> Candidate:
+def _tuned(winner: Candidate, job: Job, journal: Journal, deadline: float) -> Candidate:
+    """The winner with the settings that were found; the trail, and a note in the run's record."""
     artifact = artifact_of(winner.recipe, job.folder)
     assert artifact is not None
     subject = Subject(str(job.folder / artifact.path), winner.setting, job.prepared.evaluation)
     seconds = (deadline - time.monotonic()) / 2
     found = race.tuned(subject, job.prepared.graph, machine.cores(), seconds, job.plan.seed, job.folder / "logs")
     write_atomically(job.folder / "tuning.json", to_json(found))
+    words = f"{winner.label} on {winner.provider}: {tuning.in_words(found, winner.setting)}; tuning.json has the trail"
+    journal.write_run(replace(journal.run(), notes=(*journal.run().notes, words)))
     return replace(winner, threads=found.best.threads, session=found.best.session)

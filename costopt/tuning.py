@@ -212,3 +212,14 @@ def _verdict(ratio: Interval) -> tuple[End, str]:
 
 def _surely(one: Tried) -> float:
     return one.ratio.low if one.ratio else 0.0
+
+
+def in_words(found: Tuned, start: Setting) -> str:
+    """What the search came to, in a sentence for the report."""
+    ends = [one.end for one in found.trail]
+    slower = ends.count("slower") + ends.count("beaten")
+    counts = ((slower, "slower"), (ends.count("tied"), "no faster"), (ends.count("failed"), "failed"))
+    tried = ", ".join(f"{count} {word}" for count, word in (*counts, (ends.count("time"), "without time")) if count)
+    changes = ", ".join(one.change for one in found.trail if one.end == "kept")
+    result = f"{changes} came out faster" if found.best != start else "the defaults stay"
+    return f"session options: {result}" + (f" (others: {tried})" if tried else "")

@@ -41,12 +41,8 @@ def crashing(path: Path) -> None:
 
 
 def run(place: UserFolder, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """`costopt bench`, again when the machine was too busy: the same command measures again what that spoilt."""
-    for _ in range(3):
-        ended = place.run("bench", *arguments, limit_s=180)
-        if "measure again" not in ended.stdout + ended.stderr:
-            break
-    return ended
+    """`costopt bench`."""
+    return place.patiently("bench", *arguments)
 
 
 def as_json(place: UserFolder, *arguments: str) -> Any:
@@ -93,11 +89,13 @@ def test_a_bench_of_nothing_but_failures_says_why(place: UserFolder) -> None:
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.slow
 def test_random_inputs_are_labelled(place: UserFolder) -> None:
     report = as_json(place, "model.onnx", *QUICK)
     assert report["feed"]["random"] is True
 
 
+@pytest.mark.slow
 def test_whole_machine_and_server_run_through_the_same_command(place: UserFolder) -> None:
     offline = as_json(place, "model.onnx", *REAL, "--scenario", "offline", "--max-batch", "2", *QUICK)
     assert offline["rows"][0]["status"] == "measured"
@@ -130,6 +128,7 @@ def outcomes_bytes(place: UserFolder) -> int:
     return sum(path.stat().st_size for path in (place.folder / "runs").glob("bench-*/outcomes.jsonl"))
 
 
+@pytest.mark.slow
 def test_kill_nine_loses_at_most_the_contender_in_flight(place: UserFolder) -> None:
     arguments = ("model.onnx", "twin.onnx", *REAL, "--batch", "1,2", "--seed", "7", *QUICK)
     process = place.start("bench", *arguments)

@@ -141,6 +141,7 @@ def test_a_pt2_file_gives_the_same_as_its_onnx(place: UserFolder) -> None:
     assert answer["candidates"][0]["metric"]["value"] == 1.0
 
 
+@pytest.mark.slow
 def test_without_labels_the_metric_is_agreement_and_the_report_says_so(place: UserFolder) -> None:
     with np.load(place.folder / "evaluation.npz") as data:
         np.savez(place.folder / "evaluation.npz", image=data["image"])
@@ -181,6 +182,7 @@ def test_recipes_auto_tries_what_applies_and_says_why_the_rest_does_not(place: U
     assert not [row for row in rows if row["status"] == "failed"], "no method may fail on a small CNN"
 
 
+@pytest.mark.slow
 def test_from_python_it_is_one_call(place: UserFolder) -> None:
     found = costopt.compress(
         place.folder / "model.onnx", costopt.read_plan(place.folder / "budget.yaml"), place.folder / "runs"
@@ -196,6 +198,7 @@ def test_a_budget_that_nothing_meets_ends_with_exit_code_three_and_still_reports
     assert "size" in ended.stdout
 
 
+@pytest.mark.slow
 def test_a_provider_that_is_not_here_is_invalid_with_the_fix_and_the_others_go_on(place: UserFolder) -> None:
     absent = next(
         (name for name in plugins.names("providers") if plugins.make("providers", Spec(name), Provider).missing()), None
@@ -255,6 +258,7 @@ def killing_the_second_child(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "serve", serve_and_kill)
 
 
+@pytest.mark.slow
 def test_a_metric_that_fails_on_one_candidate_fails_that_one_alone(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(child: Child, *rest: Any) -> Any:
         if rest[0] is session.score:
@@ -291,6 +295,7 @@ def test_another_baseline_is_another_run(place: UserFolder) -> None:
     assert len(place.runs()) == 2
 
 
+@pytest.mark.slow
 def test_the_original_is_measured_however_short_the_time_limit(place: UserFolder) -> None:
     place.budget({"recipes": [["fp16"]], "time_limit": "0.01s"})
     ended = place.compress("--format", "json")
@@ -298,6 +303,7 @@ def test_the_original_is_measured_however_short_the_time_limit(place: UserFolder
     assert [row["status"] for row in json.loads(ended.stdout)["candidates"]] == ["measured", "skipped"]
 
 
+@pytest.mark.slow
 def test_a_fixed_batch_that_does_not_divide_the_samples_works(tmp_path: Path) -> None:
     models.save_onnx(models.small_cnn(), tmp_path / "dynamic.onnx")
     model = onnx.load(tmp_path / "dynamic.onnx")
@@ -414,3 +420,22 @@ def test_data_that_do_not_fit_are_explained(place: UserFolder, arrays: dict[str,
     assert ended.returncode == 2, ended.stderr
     assert "Traceback" not in ended.stderr
     assert words in ended.stderr
+
+
+@pytest.mark.slow
+def test_tuning_adds_a_candidate_and_the_settings_lie_beside_the_chosen_file(place: UserFolder) -> None:
+    place.budget({"recipes": [], "tune": True, "time_limit": "40s"})
+    ended = place.compress("--format", "json")
+    assert ended.returncode == 0, ended.stderr
+    report = json.loads(ended.stdout)
+    assert any("session options: " in note for note in report["notes"])
+    chosen = place.runs()[-1] / "chosen"
+    winner = next(one for one in report["candidates"] if one["id"] == report["winner"])
+    settings = json.loads((chosen / "session_options.json").read_text())
+    assert settings["intra_op_num_threads"] == winner["threads"]
+    assert settings["setting"]["session"] == winner["session"]
+    script = (chosen / "serve.py").read_text() + "print(session.get_inputs()[0].name)"
+    served = subprocess.run([sys.executable, "-c", script], cwd=chosen, capture_output=True, text=True, check=True)
+    assert served.stdout.strip() == "image"
+    again = place.compress("--format", "json")
+    assert json.loads(again.stdout)["notes"] == report["notes"], "the same command goes on, and finds nothing to do"

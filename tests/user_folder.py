@@ -24,6 +24,7 @@ BUDGET: Mapping[str, object] = {
     "machine": {"usd_per_hour": 0.09},
     "providers": ["cpu"],
     "recipes": [[], ["int8_static"]],
+    "threads": [1],
     "precision": 0.4,  # these tests ask what becomes of a candidate, not how fast it is to the last per cent
 }
 
@@ -59,8 +60,16 @@ class UserFolder:
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     def compress(self, *more: str) -> "subprocess.CompletedProcess[str]":
-        """`costopt compress model.onnx --config budget.yaml`."""
-        return self.run("compress", "model.onnx", "--config", "budget.yaml", *more)
+        """`costopt compress model.onnx --config budget.yaml`, again when a busy machine spoilt a candidate."""
+        return self.patiently("compress", "model.onnx", "--config", "budget.yaml", *more)
+
+    def patiently(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Run costopt, and again when the machine was disturbed: the same command measures again what that spoilt."""
+        for _ in range(4):
+            ended = self.run(*arguments, limit_s=180)
+            if "measure again" not in ended.stdout + ended.stderr:
+                break
+        return ended
 
     def runs(self) -> Sequence[Path]:
         """The folders of the runs."""

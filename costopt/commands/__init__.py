@@ -6,7 +6,9 @@ Here is what several verbs share: the formats of a report, and how one is printe
 import os
 import shutil
 import sys
+import textwrap
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from costopt.errors import CostoptError
@@ -29,6 +31,14 @@ class Format(StrEnum):
     json = "json"
     csv = "csv"
     markdown = "markdown"
+
+
+def say_how_to_serve(folder: Path) -> None:
+    """Show the lines that serve what was chosen just as it was measured, on stderr; nothing where there are none."""
+    snippet = folder / "serve.py"
+    if snippet.is_file():
+        print(f"serve it so ({snippet}):", file=sys.stderr)
+        print(textwrap.indent(snippet.read_text(encoding="utf-8").rstrip(), "    "), file=sys.stderr)
 
 
 def show_report(report: "Report | BenchReport", report_format: Format) -> None:

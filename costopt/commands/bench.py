@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from costopt.commands import NOT_MET, Format, show_report
+from costopt.commands import NOT_MET, Format, say_how_to_serve, show_report
 
 
 def bench(
@@ -85,6 +85,7 @@ def bench(
         raise Interrupted("interrupted; what was measured is kept: run the same command again to go on", 130) from None
     show_report(report, report_format)
     if not quiet:
+        say_how_to_serve(journal.folder)
         typer.echo(f"run: {journal.folder}", err=True)
     if plan.scenario.name == "server" and not report.holds:
         raise typer.Exit(NOT_MET)

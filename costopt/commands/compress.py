@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from costopt.commands import NOT_MET, Format, show_report
+from costopt.commands import NOT_MET, Format, say_how_to_serve, show_report
 
 
 def compress(
@@ -50,6 +50,7 @@ def compress(
         raise Interrupted("interrupted; what was measured is kept: run the same command again to go on", 130) from None
     show_report(report, report_format)
     if not quiet:
+        say_how_to_serve(journal.folder / "chosen")
         typer.echo(f"run: {journal.folder}", err=True)
     if report.verdict == "not_met":
         raise typer.Exit(NOT_MET)
