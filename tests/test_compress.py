@@ -33,7 +33,7 @@ from tests.user_folder import UserFolder
 def finished(tmp_path_factory: pytest.TempPathFactory) -> UserFolder:
     """A run that is over; tests read it and leave it as it is."""
     place = user_folder.make(tmp_path_factory.mktemp("compress") / "place")
-    place.budget({"batch": [1, 4], "recipes": [[], ["int8_static"], ["fp16"]]})
+    place.budget({"batch": [1, 4]})
     ended = place.compress("--format", "json")
     assert ended.returncode == 0, ended.stderr
     (place.folder / "stdout.json").write_text(ended.stdout)
@@ -58,7 +58,7 @@ def report(place: UserFolder) -> dict[str, Any]:
 
 def test_every_candidate_is_measured_and_the_baseline_comes_first(finished: UserFolder) -> None:
     rows = report(finished)["candidates"]
-    assert [row["status"] for row in rows] == ["measured"] * 6
+    assert [row["status"] for row in rows] == ["measured"] * 4
     assert rows[0]["id"] == report(finished)["baseline"]
     assert rows[0]["recipe"] == []
     assert {row["batch"] for row in rows} == {1, 4}
@@ -424,7 +424,7 @@ def test_data_that_do_not_fit_are_explained(place: UserFolder, arrays: dict[str,
 
 @pytest.mark.slow
 def test_tuning_adds_a_candidate_and_the_settings_lie_beside_the_chosen_file(place: UserFolder) -> None:
-    place.budget({"recipes": [], "tune": True, "time_limit": "40s"})
+    place.budget({"recipes": [], "tune": True, "time_limit": "20s"})
     ended = place.compress("--format", "json")
     assert ended.returncode == 0, ended.stderr
     report = json.loads(ended.stdout)

@@ -343,3 +343,10 @@ def test_a_containers_limit_bounds_the_memory(tmp_path: Path, limit_bytes: int) 
 def test_a_container_without_a_limit_has_the_machines_memory(tmp_path: Path) -> None:
     (tmp_path / "memory.max").write_text("max\n")
     assert machine.memory_bytes(tmp_path) == machine.memory_bytes(tmp_path / "nowhere")
+
+
+def test_onnx_runtime_sends_no_telemetry_once_costopt_is_imported(tmp_path: Path) -> None:
+    """Where it is on, importing it leaves a session file in the temporary folder, before anything is sent."""
+    script = "import costopt, onnxruntime, os, time; assert os.environ['ORT_DISABLE_TELEMETRY'] == '1'; time.sleep(0.5)"
+    subprocess.run([sys.executable, "-c", script], env={**os.environ, "TMPDIR": str(tmp_path)}, check=True)
+    assert list(tmp_path.iterdir()) == []
