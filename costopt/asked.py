@@ -52,8 +52,15 @@ class Asked:
             seed=_seed(self.seed),
             pinned=_pinned(self.pinned),
             references=_references(self.reference),
-            tuned=self.tuned,
+            tuned=self._tuned(),
         )
+
+    def _tuned(self) -> bool:
+        if self.tuned and self.scenario != "single_stream":
+            raise UsageError(
+                f"--tune searches in the single_stream scenario only, not in {self.scenario}; leave it out"
+            )
+        return self.tuned
 
     def _scenario(self) -> Spec:
         given: dict[str, Value] = {name: value for name, value in self.scenario_options.items() if value is not None}

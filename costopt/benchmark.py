@@ -95,9 +95,19 @@ def _run(plan: BenchPlan, found: tuple[Model, ...], providers: Found, here: Mach
         pinned=plan.pinned,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         notes=_notes(providers, journal),
+        base=_base(journal),
     )
     journal.write_run(run)
     return run
+
+
+def _base(journal: BenchJournal) -> int:
+    """Whom all are held against: whom an earlier go at the same bench chose, if anybody was measured beside it."""
+    if not (journal.folder / "bench.json").is_file():
+        return 0
+    earlier = journal.run()
+    beside = {one.beside for one in journal.outcomes() if isinstance(one, Benched)}
+    return earlier.base if earlier.baseline.id in beside else 0
 
 
 def _notes(providers: Found, journal: BenchJournal) -> tuple[str, ...]:
@@ -130,7 +140,7 @@ class _Bench:
         """What became of one contender."""
         log.info("%s", settle.who(contender))
         try:
-            return self.scenario.measure(self.stage(contender, seconds))
+            return replace(self.scenario.measure(self.stage(contender, seconds)), beside=self.run.baseline.id)
         except Untrue as lie:
             return Unbenched(contender, "invalid", lie.reason, fix=lie.fix, again=lie.again)
         except CandidateError as problem:
@@ -205,13 +215,16 @@ def _measure_all(bench: _Bench, deadline: float) -> None:
 
 
 def _known(bench: _Bench) -> dict[str, BenchOutcome]:
-    """What need not be measured again: all but those whom a disturbed machine spoilt."""
+    """What need not be measured again: all but those whom a disturbed machine spoilt, or who took turns with another.
+
+    Ratios against different contenders never mix.
+    """
     outcomes = bench.journal.outcomes()
     spoilt = {row.contender.id for row in settle.judge(bench.run, outcomes).rows if row.status == "invalid"}
     return {
         one.contender.id: one
         for one in outcomes
-        if not (isinstance(one, Benched) and one.contender.id in spoilt)
+        if not (isinstance(one, Benched) and (one.contender.id in spoilt or one.beside != bench.run.baseline.id))
         and not (isinstance(one, Unbenched) and one.again)
     }
 

@@ -174,7 +174,7 @@ Found = Timing | Throughput | Served
 
 @dataclass(frozen=True, slots=True)
 class Benched:
-    """A contender that was measured: raw, whatever the scenario."""
+    """A contender that was measured: raw, whatever the scenario. `beside` is the id of whom it took turns with."""
 
     contender: Contender
     opened: Opened
@@ -182,6 +182,7 @@ class Benched:
     noise: Noise | None = None
     energy: Energy | None = None
     status: Literal["measured"] = "measured"
+    beside: str = ""
 
 
 @dataclass(frozen=True, slots=True)

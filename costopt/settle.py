@@ -32,7 +32,7 @@ _ITSELF = Interval(1.0, 1.0, 1.0)
 
 def judge(run: BenchRun, outcomes: Sequence[BenchOutcome]) -> BenchReport:
     """The answer for `run.contenders`, in their order; those without an outcome are not measured yet."""
-    found = {one.contender.id: one for one in outcomes}
+    found = {one.contender.id: one for one in outcomes if _beside_the_first(one, run)}
     rows = _against_neighbours(tuple(_row(one, found.get(one.id), run) for one in run.contenders), found)
     timings = _timings(found)
     return BenchReport(
@@ -43,6 +43,11 @@ def judge(run: BenchRun, outcomes: Sequence[BenchOutcome]) -> BenchReport:
         notes=(*run.notes, *_narrowed(rows)),
         finished=all(one.id in found for one in run.contenders),
     )
+
+
+def _beside_the_first(outcome: BenchOutcome, run: BenchRun) -> bool:
+    """Whether it took turns with whom all are held against now; nobody named is anybody."""
+    return not isinstance(outcome, Benched) or outcome.beside in ("", run.baseline.id)
 
 
 # ---------------------------------------------------------------------------------------- a row a contender

@@ -86,6 +86,7 @@ def test_a_rate_of_max_is_no_rate_and_a_number_is_one() -> None:
         ({"inputs": "nowhere.npz"}, "no such file: nowhere.npz"),
         ({"reference": "jax"}, "only torch is"),
         ({"seed": -1}, "--seed"),
+        ({"tuned": True, "scenario": "offline"}, "single_stream scenario only"),
     ],
 )
 def test_what_means_nothing_is_answered_with_what_would(changes: dict[str, Any], words: str) -> None:

@@ -116,6 +116,11 @@ def test_failures_and_those_not_measured_yet_keep_their_reason() -> None:
     assert not report.finished
 
 
+def test_figures_taken_beside_another_contender_do_not_mix_with_the_rest() -> None:
+    outcomes = [replace(timed(FIRST, 1.0), beside=FIRST.id), replace(timed(SECOND, 0.5), beside=THIRD.id)]
+    assert [row.status for row in settle.judge(run(FIRST, SECOND), outcomes).rows] == ["measured", "not yet"]
+
+
 def test_the_fastest_is_found_for_tuning() -> None:
     outcomes = [timed(FIRST, 1.0), timed(SECOND, 0.5)]
     assert settle.fastest(run(FIRST, SECOND), outcomes) == SECOND

@@ -19,10 +19,9 @@ from costopt.errors import CandidateError, Untrue, UsageError
 from costopt.forecast import CallTimes, Forecast, forecasts, ways
 from costopt.journal import from_json, to_json
 from costopt.measurements import Attempt, Batching, Benched, Served
-from costopt.noise import Watch, faults
+from costopt.noise import Watch
 from costopt.rates import WIDTH, AttemptAt, answer, decide, judge, search
 from costopt.scenarios import Scenario, Stage
-from costopt.timings import Noise
 from costopt.worker import Child
 
 MOST_BATCH = 64
@@ -93,7 +92,7 @@ class Server(Scenario):
             proof.refuse_absent(service)
             watch = Watch()
             attempts = _Trial(self, service, stage.seed, deadline).attempts()
-            noise = _refuse_disturbed(watch.noise())
+            noise = bench.refuse_disturbed(watch.noise())
             return Benched(stage.contender, stage.opened(service), Served(self.p99_ms, attempts), noise)
 
     def _refuse_too_many(self, stage: Stage) -> None:
@@ -105,13 +104,6 @@ class Server(Scenario):
             )
         if self.instances > 1 and stage.contender.engine != "onnxruntime":
             raise CandidateError("bench", "PyTorch's threads are set for one caller: it is served by one instance only")
-
-
-def _refuse_disturbed(noise: Noise) -> Noise:
-    for fault in faults(noise):
-        if fault.invalid:
-            raise Untrue(fault.reason, fault.fix)
-    return noise
 
 
 class _Trial:
