@@ -190,7 +190,8 @@ class _Turns:
 
     def take(self, own: Service, other: Service) -> None:
         """Let two services take turns until this generation has given its share."""
-        self._warm_up = self._warm_up or own.warm_up
+        if self._warm_up is None or not own.warm_up.settled:  # one that never settled is what a reader must know of
+            self._warm_up = own.warm_up
         watch = Watch((own.child.pid, other.child.pid))
         self._stopped = self._until_enough(own, other)
         self._noises.append(watch.noise())

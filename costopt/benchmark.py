@@ -24,7 +24,7 @@ from costopt.journal import BenchJournal, stored, to_json
 from costopt.measurements import Benched, BenchOutcome, BenchPlan, BenchReport, BenchRun, Contender, Unbenched
 from costopt.records import Machine, ModelSource
 from costopt.scenarios import Scenario, Stage
-from costopt.search import Blind, Found, Watcher, first_provider, found_providers
+from costopt.search import Blind, Found, Watcher, clash_note, first_provider, found_providers
 
 log = logging.getLogger("costopt")
 
@@ -114,7 +114,7 @@ def _notes(providers: Found, journal: BenchJournal) -> tuple[str, ...]:
     """Providers that can't work here, and what an earlier go at the same bench had to say."""
     earlier = journal.run().notes if (journal.folder / "bench.json").is_file() else ()
     absent = (f"{spec.name} can't work here: {reason}" for spec, reason in providers if reason is not None)
-    return tuple(dict.fromkeys((*absent, *earlier)))
+    return tuple(dict.fromkeys((*clash_note(), *absent, *earlier)))
 
 
 # ---------------------------------------------------------------------------------------- one after the other

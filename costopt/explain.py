@@ -210,6 +210,7 @@ def _about_the_run(verdict: Verdict) -> Iterator[str]:
             "hold, milliseconds are those of their moment"
         )
     yield from _about_noise(verdict)
+    yield from _about_placement(verdict)
     yield from _about_precision(verdict)
     if any(row.status == "measured" and row.candidate.batch > 1 for row in verdict.rows):
         yield "latency is per call, and a call serves a whole batch"
@@ -221,6 +222,15 @@ def _about_noise(verdict: Verdict) -> Iterator[str]:
     """What disturbed the machine while the original was timed: it is not refused, for without it there is no run."""
     for fault in noise_rules.faults(verdict.noise) if verdict.noise else ():
         yield f"while the original was timed: {fault.reason}; {fault.fix}"
+
+
+def _about_placement(verdict: Verdict) -> Iterator[str]:
+    """Who else had a share of the time, where a provider did not do all of the work itself."""
+    for row in verdict.rows:
+        if len(row.time_share) > 1:
+            ordered = sorted(row.time_share.items(), key=lambda one: -one[1])
+            shares = ", ".join(f"{name} {units.percent(share)}" for name, share in ordered)
+            yield f"{_name(row, verdict)}: share of the time by provider: {shares}"
 
 
 def _about_precision(verdict: Verdict) -> Iterator[str]:

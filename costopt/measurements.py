@@ -16,8 +16,6 @@ from costopt.timings import Noise, Timing, WarmUp
 from costopt.timings import Opened as Opened
 from costopt.timings import Placement as Placement
 
-ScenarioName = Literal["single_stream", "multi_stream", "offline", "server"]
-
 BENCH_SCHEMA = 1
 
 # ---------------------------------------------------------------------------------------- what was asked

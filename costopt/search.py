@@ -24,7 +24,7 @@ from costopt.graph import files as files_of
 from costopt.journal import Journal, from_json, stored, to_json
 from costopt.methods import Method
 from costopt.pipeline import Job, evaluate
-from costopt.providers import Provider
+from costopt.providers import Provider, clash, installed_builds
 from costopt.records import (
     Candidate,
     Failed,
@@ -188,6 +188,12 @@ def found_providers(asked: tuple[Spec, ...] | None) -> Found:
     return found
 
 
+def clash_note() -> tuple[str, ...]:
+    """That several packages overwrite each other's ONNX Runtime, if they do: providers may be missing for it."""
+    found = clash(installed_builds())
+    return () if found is None else (f"{found[0]}; {found[1]}",)
+
+
 def first_provider(providers: Found) -> Spec:
     """The CPU provider, or the first that is here: the baseline's."""
     present = [spec for spec, reason in providers if reason is None]
@@ -285,7 +291,7 @@ def _run(
 
 def _notes(plan: Plan, prepared: Prepared, journal: Journal) -> tuple[str, ...]:
     """What a reader must know about how the run was set up, and what an earlier go at it had to say."""
-    notes = list(prepared.notes)
+    notes = [*clash_note(), *prepared.notes]
     if prepared.metric != plan.metric:
         notes.append(
             f"the evaluation data hold no labels, so '{plan.metric.name}' can't be measured: "

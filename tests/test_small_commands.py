@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from costopt import machine, plan, plugins
+from costopt import machine, plan, plugins, providers
 from costopt.commands import doctor as doctoring
 from costopt.commands.doctor import Finding, Form, doctor
 from costopt.commands.init import init
@@ -128,7 +128,7 @@ def test_doctor_tells_machines_the_same_as_people(capsys: pytest.CaptureFixture[
 def test_doctor_exits_1_when_something_that_compress_needs_is_missing(
     form: Form, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(doctoring, "installed", lambda: {"costopt": "1", "torch": "2.13.0"})
+    monkeypatch.setattr(doctoring, "installed", lambda _builds: {"costopt": "1", "torch": "2.13.0"})
     with pytest.raises(typer.Exit) as caught:
         doctor(form)
     assert caught.value.exit_code == 1
@@ -147,8 +147,9 @@ def test_any_build_stands_for_onnxruntime() -> None:
 
 
 def test_this_environment_has_one_build_of_onnxruntime_beside_its_plug_ins() -> None:
-    assert len(doctoring.builds()) == 1
-    assert "onnxruntime-ep-openvino" in doctoring.installed()
+    builds = providers.installed_builds()
+    assert len(builds) == 1
+    assert "onnxruntime-ep-openvino" in doctoring.installed(builds)
 
 
 @pytest.mark.parametrize(

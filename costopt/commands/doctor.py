@@ -5,7 +5,7 @@ With `--format json`: a list of {"level": "ok | note | problem", "topic", "words
 
 import os
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -95,8 +95,11 @@ def _say(finding: Finding) -> None:
 
 def findings() -> Iterator[Finding]:
     """Everything that matters here, in the order in which it is read."""
-    packages = installed()
-    software = [*of_packages(packages, builds()), *of_clash(builds())]
+    from costopt.providers import installed_builds
+
+    builds = installed_builds()
+    packages = installed(builds)
+    software = [*of_packages(packages, builds), *of_clash(builds)]
     yield Finding("ok", "python", sys.version.partition(" ")[0])
     yield from software
     yield from of_hardware()
@@ -111,27 +114,17 @@ def findings() -> Iterator[Finding]:
 # ---------------------------------------------------------------------------------------- software
 
 
-def installed() -> dict[str, str]:
+def installed(builds: Collection[str]) -> dict[str, str]:
     """Versions of the packages that matter, by name; those that are missing are left out."""
     from importlib import metadata
 
     versions = {}
-    for name in dict.fromkeys(("costopt", *REQUIRED, *OPTIONAL, *builds())):
+    for name in dict.fromkeys(("costopt", *REQUIRED, *OPTIONAL, *builds)):
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
     return versions
-
-
-def builds() -> tuple[str, ...]:
-    """The installed packages that bring the module `onnxruntime`: `onnxruntime`, `onnxruntime-gpu` and their like.
-
-    Found by the module, not by a list of names: packages named alike can be plug-ins, which do go side by side.
-    """
-    from importlib import metadata
-
-    return tuple(sorted(set(metadata.packages_distributions().get("onnxruntime", ()))))
 
 
 def of_packages(packages: Mapping[str, str], builds: Collection[str]) -> Iterator[Finding]:
@@ -143,18 +136,14 @@ def of_packages(packages: Mapping[str, str], builds: Collection[str]) -> Iterato
             yield Finding("problem", name, "not installed", f"pip install {name}")
 
 
-def of_clash(builds: Collection[str]) -> Iterator[Finding]:
-    """Several packages that write the same files: whichever came last won, and removing one breaks the others.
+def of_clash(builds: Sequence[str]) -> Iterator[Finding]:
+    """Several packages that write the same files (`providers.clash`)."""
+    from costopt.providers import clash
 
-    The GPU is then left out without a word (microsoft/onnxruntime issue 26996).
-    """
-    if len(builds) < 2:
-        return
-    special = [name for name in builds if name != "onnxruntime"]
-    words = f"{', '.join(builds)} overwrite each other's files: providers of some are gone without a word"
-    remedy = f"pip uninstall -y {' '.join(builds)} && pip install {special[0]}"
-    others = f" (or instead: {', '.join(special[1:])})" if len(special) > 1 else ""
-    yield Finding("note", "clash", words, remedy + others)
+    found = clash(builds)
+    if found is not None:
+        words, remedy = found
+        yield Finding("note", "clash", words, remedy)
 
 
 def of_imports(modules: Iterable[str]) -> Iterator[Finding]:

@@ -65,11 +65,6 @@ def chosen(arrays: Mapping[str, Array], name: str) -> Array:
     return arrays[name]
 
 
-def target_for(targets: Mapping[str, Array], name: str) -> Array:
-    """Labels if there are any, else the original's output called `name` (the first when empty)."""
-    return targets["target"] if "target" in targets else chosen(targets, name)
-
-
 # ------------------------------------------------------------------------- what several metrics ask of their arrays
 
 

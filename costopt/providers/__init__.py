@@ -25,7 +25,7 @@ import subprocess
 import sys
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
@@ -150,6 +150,20 @@ def _devices(module: str) -> tuple["onnxruntime.OrtEpDevice", ...]:
 def installed_builds() -> tuple[str, ...]:
     """The installed packages that hold an ONNX Runtime: with two of them, the one installed last has the files."""
     return tuple(sorted(set(importlib.metadata.packages_distributions().get("onnxruntime", ()))))
+
+
+def clash(builds: Sequence[str]) -> tuple[str, str] | None:
+    """What is wrong with several packages that hold an ONNX Runtime, and what to type; None for one.
+
+    They write the same files: whichever came last won, and the GPU is then left out without a word
+    (microsoft/onnxruntime issue 26996).
+    """
+    if len(builds) < 2:
+        return None
+    special = [name for name in builds if name != "onnxruntime"]
+    words = f"{', '.join(builds)} overwrite each other's files: providers of some are gone without a word"
+    others = f" (or instead: {', '.join(special[1:])})" if len(special) > 1 else ""
+    return words, f"pip uninstall -y {' '.join(builds)} && pip install {special[0]}{others}"
 
 
 # ---------------------------------------------------------------------------------------- the provider
