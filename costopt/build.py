@@ -5,7 +5,10 @@
 methods work on files. Both run in a `worker.Child`; torch is imported there and only there.
 
     prepare ─▶ artifacts/<id of the empty recipe>/model.onnx, data/, and a `Prepared`
-    build   ─▶ artifacts/<id of the recipe>/model.onnx
+    build   ─▶ artifacts/<id of the recipe>/model.onnx, and modules.pt2 after the torch side
+
+Work is never done twice: a recipe starts from the longest beginning of it that has a folder already, so that what took
+minutes to distil is there for every way of quantising it.
 """
 
 import shutil
@@ -24,19 +27,24 @@ from costopt.errors import CandidateError, ModelFileError, NotApplicable
 from costopt.graph import artifact, check, copy, describe
 from costopt.journal import from_json, stored, to_json
 from costopt.matching import target_apart
-from costopt.methods import Method, OnnxMethod, TorchMethod
+from costopt.methods import Context, Method, OnnxMethod, TorchMethod
 from costopt.metrics import Metric
 from costopt.records import Artifact, Candidate, Graph, InputSpec, ModelSource, Parity, Plan, Recipe, Spec
 from costopt.samples import Samples, match, open_source
 from costopt.worker import Answer, Request
 
 if TYPE_CHECKING:
-    from costopt.formats import Loaded, Modules, Program
+    import torch
+
+    from costopt.formats import Loaded, Modules
 
 Arrays = Mapping[str, NDArray[np.generic]]
 
 MODEL = "model.onnx"
 """Each recipe's file has a folder of its own, so that external data can lie beside it under its own name."""
+
+MODULES = "modules.pt2"
+"""What the torch side of a recipe gave, beside its ONNX file: longer recipes start from it."""
 
 PARITY_SAMPLES = 64
 """Real inputs on which the export is held against the original; the metric is held against it on all of them later."""
@@ -154,8 +162,11 @@ def _parity(loaded: "Loaded", file: Path, evaluation: Samples, graph: Graph) -> 
         return None
     from costopt.parity import parity
 
-    batches = _whole_batches(evaluation, graph, PARITY_SAMPLES)
-    return parity(loaded, file, (batch for batch, _ in batches))
+    return parity(loaded, file, _parity_batches(evaluation, graph))
+
+
+def _parity_batches(evaluation: Samples, graph: Graph) -> Iterator[Arrays]:
+    return (batch for batch, _ in _whole_batches(evaluation, graph, PARITY_SAMPLES))
 
 
 def inputs_of(
@@ -264,17 +275,30 @@ def build(request: Request) -> Answer:
     Raises NotApplicable when the recipe changes nothing, CandidateError when it does not suit the model.
     """
     source, plan = from_json(ModelSource, request["source"]), from_json(Plan, request["plan"])
-    prepared, run = from_json(Prepared, request["prepared"]), Path(request["run"])
     recipe = from_json(Recipe, request["recipe"])
-    with _published(recipe, run) as scratch:
-        original = run / prepared.original.path
-        torch_side, onnx_side = split(recipe)
-        start = _torch_side(torch_side, source, plan, prepared, scratch) if torch_side else original
-        _onnx_side(onnx_side, start, prepared.calibration, scratch)
-        check(scratch / MODEL)
-        if artifact(scratch / MODEL, scratch).sha256 == prepared.original.sha256:
-            raise NotApplicable("the file is the original's, byte for byte: there was nothing to change")
+    order = _Order(source, plan, from_json(Prepared, request["prepared"]), Path(request["run"]))
+    torch_side, onnx_side = split(recipe)
+    start = recipe[: len(torch_side)]
+    if start and artifact_of(start, order.run) is None:
+        _torch_side(start, order)
+    if onnx_side:
+        _onnx_side(recipe, len(torch_side), order)
     return {}
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What all recipes of a run are made from, and where."""
+
+    source: ModelSource
+    plan: Plan
+    prepared: Prepared
+    run: Path
+
+    @property
+    def example(self) -> Arrays:
+        """One small real batch, for tracing."""
+        return next(self.prepared.evaluation.batches(_batch(self.prepared.graph, 2)))
 
 
 def split(recipe: Recipe) -> tuple[tuple[TorchMethod, ...], tuple[OnnxMethod, ...]]:
@@ -291,53 +315,95 @@ def split(recipe: Recipe) -> tuple[tuple[TorchMethod, ...], tuple[OnnxMethod, ..
     return torch_side, onnx_side
 
 
-def _torch_side(
-    methods: tuple[TorchMethod, ...], source: ModelSource, plan: Plan, prepared: Prepared, scratch: Path
-) -> Path:
-    from costopt import export, load
-    from costopt.formats import Modules, OnnxFile
-    from costopt.modules import modules_of
-    from costopt.parity import parity
-
-    _, loaded = load.load(source)
-    if isinstance(loaded, OnnxFile):
-        raise NotApplicable("it works on PyTorch modules, and the model file is ONNX already")
-    example = next(prepared.evaluation.batches(_batch(prepared.graph, 2)))
-    modules = modules_of(_traced(loaded, prepared, example))
-    module = modules.module
-    for method in methods:
-        module = method(module, prepared.calibration)
-    target = scratch / "exported" / MODEL
-    target.parent.mkdir()
-    changed = Modules(module, modules.input_names)
-    export.export_original(changed, prepared.graph.inputs, example, target, plan.opset)
-    check(target)
-    batches = _whole_batches(prepared.evaluation, prepared.graph, PARITY_SAMPLES)
-    parity(changed, target, (batch for batch, _ in batches))
-    return target
-
-
-def _traced(loaded: "Program | Modules", prepared: Prepared, example: Arrays) -> "Program | Modules":
-    """TorchScript shows its layers only once it is traced; everything else shows them as it is."""
+def _torch_side(recipe: Recipe, order: _Order) -> None:
+    """Publish the file of a recipe of torch-side methods, and the modules beside it for recipes that begin alike."""
     import torch
 
-    from costopt.export import program_of
+    from costopt import export
     from costopt.formats import Modules
+    from costopt.parity import parity
 
-    if isinstance(loaded, Modules) and isinstance(loaded.module, torch.jit.ScriptModule):
-        return program_of(loaded, prepared.graph.inputs, example)
-    return loaded
+    done, modules = _furthest(recipe, order)
+    graph, prepared, kept = modules.module, order.prepared, order.run / "checkpoints"
+    assert isinstance(graph, torch.fx.GraphModule)
+    for step in range(done, len(recipe)):
+        method = plugins.make("methods", recipe[step], TorchMethod)
+        graph = method(graph, _context(recipe[: step + 1], modules.input_names, order))
+    with _published(recipe, order.run) as scratch:
+        changed = Modules(graph, modules.input_names)
+        program = export.program_of(changed, prepared.graph.inputs, order.example)
+        export.export_original(program, prepared.graph.inputs, order.example, scratch / MODEL, order.plan.opset)
+        check(scratch / MODEL)
+        parity(changed, scratch / MODEL, _parity_batches(prepared.evaluation, prepared.graph))
+        _refuse_unchanged(scratch, prepared)
+        torch.export.save(program.program, scratch / MODULES)
+    shutil.rmtree(kept, ignore_errors=True)
 
 
-def _onnx_side(methods: tuple[OnnxMethod, ...], source: Path, calibration: Samples, scratch: Path) -> None:
-    """One method after the other, each into a folder of its own; the last one's files stay."""
-    for step, method in enumerate(methods):
-        target = scratch / f"step{step}" / MODEL
-        target.parent.mkdir()
-        method(source, target, calibration)
-        source = target
-    for file in source.parent.iterdir():
-        file.replace(scratch / file.name)
+def _furthest(recipe: Recipe, order: _Order) -> tuple[int, "Modules"]:
+    """How many steps of the recipe need not be taken again, and what they gave; the original when all must be."""
+    from costopt import load
+    from costopt.formats import Program
+    from costopt.modules import modules_of
+
+    for steps in range(len(recipe) - 1, 0, -1):
+        file = folder_of(recipe[:steps], order.run) / MODULES
+        if file.is_file():
+            _, loaded = load.load(ModelSource(str(file)))
+            assert isinstance(loaded, Program)
+            return steps, modules_of(loaded)
+    return 0, _original(order)
+
+
+def _original(order: _Order) -> "Modules":
+    """The model as it was loaded, as an `fx.GraphModule`: the one form that all methods know."""
+    from costopt import export, load
+    from costopt.formats import OnnxFile
+    from costopt.modules import modules_of
+
+    _, loaded = load.load(order.source)
+    if isinstance(loaded, OnnxFile):
+        raise NotApplicable("it works on PyTorch modules, and the model file is ONNX already")
+    return modules_of(export.program_of(loaded, order.prepared.graph.inputs, order.example))
+
+
+def _context(steps: Recipe, input_names: tuple[str, ...], order: _Order) -> Context:
+    import torch
+
+    def original() -> "torch.fx.GraphModule":
+        module = _original(order).module
+        assert isinstance(module, torch.fx.GraphModule)
+        return module
+
+    folder = order.run / "checkpoints" / Candidate(steps, "", 0, 0).recipe_id
+    return Context(order.prepared.calibration, input_names, original, order.plan.seed, folder)
+
+
+def _onnx_side(recipe: Recipe, torch_steps: int, order: _Order) -> None:
+    """Publish the file of a recipe that ends in ONNX-side methods, from the longest beginning that is there."""
+    done = next(
+        steps
+        for steps in range(len(recipe) - 1, torch_steps - 1, -1)
+        if steps == torch_steps or artifact_of(recipe[:steps], order.run) is not None
+    )
+    there = artifact_of(recipe[:done], order.run)
+    assert there is not None
+    source = order.run / there.path
+    with _published(recipe, order.run) as scratch:
+        for step, spec in enumerate(recipe[done:]):
+            target = scratch / f"step{step}" / MODEL
+            target.parent.mkdir()
+            plugins.make("methods", spec, OnnxMethod)(source, target, order.prepared.calibration)
+            source = target
+        for file in source.parent.iterdir():
+            file.replace(scratch / file.name)
+        check(scratch / MODEL)
+        _refuse_unchanged(scratch, order.prepared)
+
+
+def _refuse_unchanged(scratch: Path, prepared: Prepared) -> None:
+    if artifact(scratch / MODEL, scratch).sha256 == prepared.original.sha256:
+        raise NotApplicable("the file is the original's, byte for byte: there was nothing to change")
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import copy
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,20 +12,11 @@ from torch.export import Dim
 
 from costopt.errors import CandidateError, NotApplicable
 from costopt.formats import Modules, OnnxFile, Program
-from costopt.methods import Arrays
 from costopt.methods.fold_batchnorm import FoldBatchnorm
 from costopt.modules import modules_of
 from costopt.records import Graph
 from tests import models
-
-
-class NoData:
-    """Calibration data of a method that needs none."""
-
-    samples = 0
-
-    def batches(self, size: int, limit: int | None = None) -> Iterator[Arrays]:
-        raise AssertionError(f"asked for {limit} samples, {size} at a time")
+from tests.torch_patients import context_of, graph_of
 
 
 @functools.cache
@@ -188,12 +179,10 @@ def batch_norms(module: nn.Module) -> list[str]:
     return [name for name, kind in kinds(module).items() if kind.startswith("BatchNorm")]
 
 
-@pytest.mark.parametrize("source", ["graph", "modules"])
-def test_folding_takes_every_batchnorm_away_and_changes_nothing_else(source: str) -> None:
-    model = models.small_cnn()
-    start = from_graph(models.small_cnn) if source == "graph" else models.small_cnn()
+def test_folding_takes_every_batchnorm_away_and_changes_nothing_else() -> None:
+    model, start = models.small_cnn(), from_graph(models.small_cnn)
     assert len(batch_norms(start)) == 5
-    folded = FoldBatchnorm()(start, NoData())
+    folded = FoldBatchnorm()(start, context_of(start, {}))
     assert batch_norms(folded) == []
     inputs = models.tensors(models.cnn_arrays(8))
     torch.testing.assert_close(folded(*inputs), model(*inputs), rtol=1e-5, atol=1e-5)
@@ -219,27 +208,15 @@ class Unfoldable(nn.Module):
 
 def test_a_convolution_that_somebody_else_reads_is_not_folded() -> None:
     model, x = Unfoldable().eval(), torch.randn(2, 2, 3, 3)
+    rebuilt = graph_of(model, {"x": x.numpy()})
     with pytest.raises(NotApplicable, match="no BatchNorm follows"):
-        FoldBatchnorm()(model, NoData())
-    with pytest.raises(NotApplicable, match="no BatchNorm follows"):
-        FoldBatchnorm()(modules_of(Program(torch.export.export(model, (x,)))).module, NoData())
+        FoldBatchnorm()(rebuilt, context_of(rebuilt, {}))
 
 
 def test_a_model_without_batchnorm_is_not_applicable() -> None:
+    start = from_graph(models.small_encoder)
     with pytest.raises(NotApplicable):
-        FoldBatchnorm()(from_graph(models.small_encoder), NoData())
-
-
-class Dynamic(nn.Module):
-    """Its flow depends on its data."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * 2 if x.sum() > 0 else x
-
-
-def test_a_model_that_cannot_be_traced_is_not_applicable() -> None:
-    with pytest.raises(NotApplicable, match=r"save it as \.pt2"):
-        FoldBatchnorm()(Dynamic(), NoData())
+        FoldBatchnorm()(start, context_of(start, {}))
 
 
 def test_a_graph_without_batchnorm_is_left_out_before_any_work() -> None:

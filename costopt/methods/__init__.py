@@ -2,8 +2,8 @@
 
 There are two kinds, and the export to ONNX lies between them:
 
-- a `TorchMethod` gets the model as modules (`nn.Conv2d`, `nn.Linear` ...), whatever kind of file was loaded, and gives
-  modules back; it may change what it was given;
+- a `TorchMethod` gets the model as an `fx.GraphModule` that calls modules (`nn.Conv2d`, `nn.Linear` ...), whatever kind
+  of file was loaded, and gives one back; it may change what it was given;
 - an `OnnxMethod` gets the path of an ONNX file and writes another one.
 
 The fields of the frozen dataclass are the options in the budget file. `automatic` lists the option sets that
@@ -11,7 +11,8 @@ The fields of the frozen dataclass are the options in the budget file. `automati
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
@@ -22,7 +23,7 @@ from costopt.records import Graph, Value
 from costopt.units import percent
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import fx
 
 Arrays = dict[str, NDArray[np.generic]]
 
@@ -59,12 +60,29 @@ class OnnxMethod(Method):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a method on modules works with, besides the modules.
+
+    `original` gives a fresh copy of the model as it was before any method: the teacher of those that learn.
+    `input_names` are the arguments of the modules, in order. `seed` starts every random choice. `folder` is where a
+    long method may keep what it has reached, so that a killed run goes on from there: it is the step's own, need not be
+    there yet, and goes when the recipe's file is made. None keeps nothing.
+    """
+
+    calibration: Calibration
+    input_names: tuple[str, ...]
+    original: Callable[[], "fx.GraphModule"]
+    seed: int = 0
+    folder: Path | None = None
+
+
 class TorchMethod(Method):
     """From modules to modules."""
 
     @abstractmethod
-    def __call__(self, module: "nn.Module", calibration: Calibration) -> "nn.Module":
-        """The compressed module; `module` may be changed in place.
+    def __call__(self, module: "fx.GraphModule", context: Context) -> "fx.GraphModule":
+        """The compressed model, in eval mode; `module` may be changed in place.
 
         Raises NotApplicable when nothing would change, CandidateError when the model can't be treated.
         """

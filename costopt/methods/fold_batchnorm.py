@@ -17,7 +17,7 @@ from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from costopt.errors import NotApplicable
-from costopt.methods import Calibration, TorchMethod
+from costopt.methods import Context, TorchMethod
 from costopt.records import Graph
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -34,39 +34,31 @@ class FoldBatchnorm(TorchMethod):
             return None
         return "there is no BatchNorm in the exported graph: the model has none, or torch's exporter has folded it"
 
-    def __call__(self, module: nn.Module, calibration: Calibration) -> nn.Module:  # noqa: ARG002 - weights say it all
-        """A GraphModule without the folded BatchNorms; convolutions are replaced, not changed."""
-        traced = module if isinstance(module, fx.GraphModule) else _traced(module)
-        pairs = _pairs(traced)
+    def __call__(self, module: fx.GraphModule, context: Context) -> fx.GraphModule:  # noqa: ARG002 - weights say it all
+        """The model without the folded BatchNorms; convolutions are replaced, not changed."""
+        pairs = _pairs(module)
         if not pairs:
             raise NotApplicable("no BatchNorm follows a convolution directly")
         for convolution, norm in pairs:
-            conv, bn = traced.get_submodule(str(convolution.target)), traced.get_submodule(str(norm.target))
+            conv, bn = module.get_submodule(str(convolution.target)), module.get_submodule(str(norm.target))
             assert isinstance(conv, CONVOLUTIONS)
             assert isinstance(bn, BATCH_NORMS)
-            traced.set_submodule(str(convolution.target), fuse_conv_bn_eval(conv, bn))
+            module.set_submodule(str(convolution.target), fuse_conv_bn_eval(conv, bn))
             norm.replace_all_uses_with(convolution)
-            traced.graph.erase_node(norm)
-        traced.delete_all_unused_submodules()
-        traced.recompile()
-        return traced
+            module.graph.erase_node(norm)
+        module.delete_all_unused_submodules()
+        module.recompile()
+        return module
 
 
-def _traced(module: nn.Module) -> fx.GraphModule:
-    try:
-        return fx.symbolic_trace(module)
-    except Exception as error:  # symbolic tracing runs the user's forward on stand-ins for tensors
-        raise NotApplicable(f"torch.fx can't trace the model ({type(error).__name__}); save it as .pt2") from error
-
-
-def _pairs(traced: fx.GraphModule) -> list[tuple[fx.Node, fx.Node]]:
+def _pairs(module: fx.GraphModule) -> list[tuple[fx.Node, fx.Node]]:
     """(convolution, BatchNorm) nodes that can be folded."""
-    calls = Counter(str(node.target) for node in traced.graph.nodes if node.op == "call_module")
-    kinds = {node: _kind(traced, node) for node in traced.graph.nodes}
+    calls = Counter(str(node.target) for node in module.graph.nodes if node.op == "call_module")
+    kinds = {node: _kind(module, node) for node in module.graph.nodes}
     return [
         (convolution, norm)
-        for norm in traced.graph.nodes
-        if issubclass(kinds[norm], BATCH_NORMS) and _reads_statistics(traced, norm)
+        for norm in module.graph.nodes
+        if issubclass(kinds[norm], BATCH_NORMS) and _reads_statistics(module, norm)
         for convolution in norm.args[:1]
         if isinstance(convolution, fx.Node)
         and issubclass(kinds[convolution], CONVOLUTIONS)
@@ -75,11 +67,11 @@ def _pairs(traced: fx.GraphModule) -> list[tuple[fx.Node, fx.Node]]:
     ]
 
 
-def _kind(traced: fx.GraphModule, node: fx.Node) -> type:
-    return type(traced.get_submodule(str(node.target))) if node.op == "call_module" else type(None)
+def _kind(module: fx.GraphModule, node: fx.Node) -> type:
+    return type(module.get_submodule(str(node.target))) if node.op == "call_module" else type(None)
 
 
-def _reads_statistics(traced: fx.GraphModule, norm: fx.Node) -> bool:
+def _reads_statistics(module: fx.GraphModule, norm: fx.Node) -> bool:
     """Whether it uses the statistics of training, and not those of the batch."""
-    module = traced.get_submodule(str(norm.target))
-    return isinstance(module, BATCH_NORMS) and isinstance(module.running_var, torch.Tensor) and not module.training
+    layer = module.get_submodule(str(norm.target))
+    return isinstance(layer, BATCH_NORMS) and isinstance(layer.running_var, torch.Tensor) and not layer.training

@@ -1,0 +1,112 @@
+"""What every method on modules keeps, whichever it is: a file in `costopt/methods/` is tried here by being there."""
+
+import functools
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from torch import fx
+
+from costopt import export, plugins
+from costopt.errors import NotApplicable
+from costopt.formats import Modules
+from costopt.methods import Method, TorchMethod
+from costopt.parity import parity
+from costopt.records import Spec, Value
+from tests.torch_patients import PATIENTS, context_of, outputs, specs_of
+
+QUICK: Mapping[str, Mapping[str, Value]] = {}
+"""Options under which a method that learns does little, and does it soon."""
+
+CALIBRATION = 32
+
+CASES = [
+    Spec(name, {**options, **QUICK.get(name, {})})
+    for name in plugins.names("methods")
+    if issubclass(found := plugins.find("methods", name, Method), TorchMethod)
+    for options in found.automatic
+]
+
+every_method = pytest.mark.parametrize("spec", CASES, ids=str)
+every_patient = pytest.mark.parametrize("name", PATIENTS)
+
+
+@dataclass(frozen=True)
+class Treated:
+    """What a method made of a patient: modules, or the reason why there are none."""
+
+    module: fx.GraphModule
+    reason: str | None
+
+
+Treat = Callable[[Spec, str], Treated]
+
+
+def treated(spec: Spec, name: str) -> Treated:
+    patient = PATIENTS[name]
+    module = patient.graph()
+    try:
+        changed = plugins.make("methods", spec, TorchMethod)(module, context_of(module, patient.arrays(CALIBRATION)))
+    except NotApplicable as why:
+        return Treated(patient.graph(), why.reason)
+    return Treated(changed, None)
+
+
+@pytest.fixture(scope="module")
+def treat() -> Treat:
+    """Treat every patient once by every method, for all tests that look at the results."""
+    once = functools.cache(lambda label, name: treated(next(spec for spec in CASES if str(spec) == label), name))
+    return lambda spec, name: once(str(spec), name)
+
+
+@every_method
+def test_some_patient_is_changed(treat: Treat, spec: Spec) -> None:
+    assert any(treat(spec, name).reason is None for name in PATIENTS)
+
+
+@every_method
+@every_patient
+def test_a_patient_is_treated_or_the_reason_why_not_is_a_sentence(treat: Treat, spec: Spec, name: str) -> None:
+    reason = treat(spec, name).reason
+    assert reason is None or len(reason.split()) > 4
+
+
+@every_method
+@every_patient
+def test_outputs_keep_their_number_shape_and_type_at_any_batch(treat: Treat, spec: Spec, name: str) -> None:
+    patient = PATIENTS[name]
+    for batch in (1, 3):
+        before, after = (outputs(one, patient.arrays(batch)) for one in (patient.graph(), treat(spec, name).module))
+        assert [(one.shape, one.dtype) for one in after] == [(one.shape, one.dtype) for one in before]
+        assert all(torch.isfinite(one).all() for one in after if one.is_floating_point())
+
+
+@every_method
+@every_patient
+def test_what_comes_out_is_exported_with_parity(treat: Treat, spec: Spec, name: str, tmp_path: Path) -> None:
+    module, arrays = treat(spec, name).module, PATIENTS[name].arrays(3)
+    assert not any(part.training for part in module.modules())
+    changed, target = Modules(module, tuple(arrays)), tmp_path / "model.onnx"
+    export.export_original(changed, specs_of(arrays), arrays, target, 20)
+    assert parity(changed, target, [arrays]).samples == 3
+
+
+@every_method
+def test_the_same_seed_gives_the_same_weights(treat: Treat, spec: Spec) -> None:
+    name = next(name for name in PATIENTS if treat(spec, name).reason is None)
+    first, second = treat(spec, name).module.state_dict(), treated(spec, name).module.state_dict()
+    assert all(torch.equal(first[key], second[key]) for key in first.keys() | second.keys())
+
+
+@every_method
+def test_a_method_is_silent_and_leaves_no_file(
+    spec: Spec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    capfd.readouterr()
+    treated(spec, "cnn")
+    assert capfd.readouterr() == ("", "")
+    assert not list(tmp_path.iterdir())
