@@ -185,6 +185,20 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class Entry:
+    """A candidate that enters the race, why it does, and what it is up against.
+
+    `to_beat` is a speed-up that another one, which meets the budget, has for certain; `facts` are what the metric saw
+    of the original, row by row. A candidate that can be seen to lose against either is measured roughly only.
+    """
+
+    candidate: Candidate
+    why: str = ""
+    to_beat: float | None = None
+    facts: tuple[tuple[float, ...], ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Artifact:
     """An ONNX file on disk. `size_bytes` and `sha256` cover its external data too; `path` is relative to the run."""
 
@@ -316,7 +330,8 @@ class Parity:
 class Run:
     """What all candidates of a run share: written once, before the first is measured.
 
-    `versions` and `inputs` (sha256 of model and data) are what a reader needs to repeat it.
+    `versions` and `inputs` (sha256 of model and data) are what a reader needs to repeat it. `candidates` stand in the
+    order in which they were tried; `reasons` tell why, by id, where a search chose them, and `ended` how it ended.
     """
 
     id: str
@@ -334,6 +349,8 @@ class Run:
     created: str
     candidates: tuple[Candidate, ...]
     notes: tuple[str, ...] = ()
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    ended: str = ""
 
 
 # ---------------------------------------------------------------------------------------- what follows
@@ -454,11 +471,28 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class Bought:
+    """What one step of the winner's recipe changed, in the winner's setting, against the recipe before that step.
+
+    `relative_cost` is the cost after it over that before it, under 1 where it saves; `usd_per_million` the change on a
+    machine that never idles, None without a price; `drop` how much of the metric it lost, negative where it won some.
+    `certain` is whether the measurements can tell the costs apart.
+    """
+
+    step: Spec
+    relative_cost: float
+    certain: bool
+    drop: float
+    usd_per_million: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """The answer. `headline` is one sentence in plain words; `notes` are what a reader must know to trust it.
 
-    `winner` is a candidate's id, or None when nothing meets the budget (then `nearest` names up to three).
-    `finished` is False when candidates are still to be measured.
+    `winner` is a candidate's id, or None when nothing meets the budget (then `nearest` names up to three). `bought`
+    tells the winner's steps apart, as far as the recipes without them were measured. `finished` is False when
+    candidates are still to be measured.
     """
 
     run: Run
@@ -472,6 +506,7 @@ class Report:
     nearest: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     finished: bool = True
+    bought: tuple[Bought, ...] = ()
 
     def row(self, candidate_id: str) -> Row:
         """The row of one candidate. Raises KeyError when there is none."""

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-Stopped = Literal["precision", "time", "rounds"]
-"""Why measuring ended: the interval was narrow enough, the time was up, or a fixed number of rounds was done."""
+Stopped = Literal["precision", "time", "rounds", "beaten"]
+"""Why measuring ended: the interval was narrow enough, the time was up, a fixed number of rounds was done, or it could
+not win any more: another was faster for certain, or it missed a limit for certain."""
 
 
 @dataclass(frozen=True, slots=True)

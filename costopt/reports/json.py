@@ -14,6 +14,7 @@ from costopt import bench_facts
 from costopt.measurements import BenchReport
 from costopt.records import (
     REPORT_SCHEMA,
+    Bought,
     Drop,
     Energy,
     Interval,
@@ -51,16 +52,30 @@ def _report(report: Report) -> Json_:
         "run": report.run.id,
         "headline": report.headline,
         "finished": report.finished,
+        "ended": report.run.ended,
         "confidence": report.confidence,
         "nearest": report.nearest,
         "notes": report.notes,
-        "candidates": [_candidate(row) for row in report.rows],
+        "bought": [_bought(one) for one in report.bought],
+        "candidates": [_candidate(row, report.run.reasons.get(row.candidate.id)) for row in report.rows],
         "price": _price(report.quote),
         **_origin(report.run),
     }
 
 
-def _candidate(row: Row) -> Json_:
+def _bought(one: Bought) -> Json_:
+    """What a step of the winner changed: `relative_cost` is after over before, `drop` as in `metric`."""
+    return {
+        "step": {"name": one.step.name, "options": dict(one.step.options)},
+        "relative_cost": one.relative_cost,
+        "certain": one.certain,
+        "usd_per_million": one.usd_per_million,
+        "drop": one.drop,
+    }
+
+
+def _candidate(row: Row, why: str | None) -> Json_:
+    """`why` is the search's reason for trying it, null where it was listed; candidates stand in the order of tries."""
     candidate = row.candidate
     return {
         "id": candidate.id,
@@ -91,6 +106,7 @@ def _candidate(row: Row) -> Json_:
         "meets": row.meets,
         "refusals": [asdict(refusal) for refusal in row.refusals],
         "lost": row.lost,
+        "why": why,
     }
 
 
