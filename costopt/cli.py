@@ -16,8 +16,10 @@ from costopt.commands.compress import compress
 from costopt.commands.doctor import doctor
 from costopt.commands.init import init
 from costopt.commands.list import list_
+from costopt.commands.pack import pack
 from costopt.commands.schema import schema
 from costopt.commands.show import show
+from costopt.commands.unpack import unpack
 from costopt.errors import CostoptError, Interrupted
 
 app = typer.Typer(
@@ -35,6 +37,8 @@ app.command()(init)
 app.command("list")(list_)
 app.command()(schema)
 app.command()(doctor)
+app.command()(pack)
+app.command()(unpack)
 
 
 @app.callback(invoke_without_command=True)

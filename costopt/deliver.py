@@ -1,6 +1,7 @@
 """What a finished run leaves behind, ready to deploy.
 
     runs/<id>/chosen/model.onnx             the chosen file, with its external data beside it
+                     model.costz            the same, packed, where that halves it: `costopt unpack` gives it back
                      session_options.json   how ONNX Runtime is to serve it: as it was measured
                      serve.py               the same as Python lines to paste
               report.json         the whole report, as `costopt show --format json` prints it
@@ -14,7 +15,7 @@ import logging
 import shutil
 from pathlib import Path
 
-from costopt import plugins, session_options
+from costopt import costz, plugins, session_options
 from costopt.build import MODEL, artifact_of, folder_of
 from costopt.disk import faults, write_atomically
 from costopt.errors import CandidateError
@@ -27,6 +28,10 @@ log = logging.getLogger("costopt")
 
 SETTINGS = "session_options.json"
 SNIPPET = "serve.py"
+PACKED = "model.costz"
+
+WORTH_PACKING = 0.5
+"""Float32 weights as training left them pack to four fifths, which is no reason to keep a second file."""
 
 
 def deliver(report: Report, journal: Journal) -> None:
@@ -45,6 +50,7 @@ def deliver(report: Report, journal: Journal) -> None:
         return
     chosen = journal.folder / "chosen"
     _copy(folder_of(row.candidate.recipe, journal.folder), chosen)
+    _pack(chosen)
     leave_settings(row.candidate.setting, MODEL, chosen)
     write_atomically(journal.folder / "manifest.json", json.dumps(_manifest(report, row, artifact), indent=2) + "\n")
 
@@ -71,6 +77,12 @@ def _copy(source: Path, target: Path) -> None:
         scratch.mkdir()
         copy(source / MODEL, scratch / MODEL)
         scratch.rename(target)
+
+
+def _pack(chosen: Path) -> None:
+    """Leave a `.costz` beside the chosen file where that is worth it."""
+    if costz.likely_share(chosen / MODEL) < WORTH_PACKING:
+        costz.pack(chosen / MODEL, chosen / PACKED)
 
 
 def _manifest(report: Report, row: Row, artifact: Artifact) -> dict[str, object]:

@@ -31,6 +31,7 @@ class Distill(TorchMethod):
     """
 
     automatic: ClassVar[tuple[Mapping[str, Value], ...]] = ({},)
+    alone = False
 
     seconds: float = 120.0
     steps: int | None = None
