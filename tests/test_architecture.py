@@ -29,6 +29,13 @@ LAYERS = (
         "graph",
         "pickles",
         "rewriting",
+        "layers",
+        "activations",
+        "ranges",
+        "qdq",
+        "smoothing",
+        "equalization",
+        "bias_correction",
         "stopping",
         "warmup",
         "queueing",
@@ -53,6 +60,7 @@ LAYERS = (
 MAY_LOAD_HEAVY = {
     "export", "parity", "modules", "graph", "rewriting", "session", "bench", "worker", "placement", "precision",
     "torch_session", "serving",
+    "layers", "activations", "ranges", "qdq", "smoothing", "equalization", "bias_correction",
 }  # fmt: skip
 FOUNDATION = {"errors", "units", "timings", "records", "measurements", "stats"}
 # Ideas that several plug-ins of a kind need, and that know nothing of any of them.
@@ -65,6 +73,13 @@ SHARED_BY_PLUGINS = {
     "graph",
     "pickles",
     "rewriting",
+    "layers",
+    "activations",
+    "ranges",
+    "qdq",
+    "smoothing",
+    "equalization",
+    "bias_correction",
     "user_code",
     "sheets",
     "report_sheet",
