@@ -87,12 +87,14 @@ class Placement:
     """Who did the work, from ONNX Runtime's own records, by the provider's runtime name.
 
     `nodes` counts the graph's nodes, `seconds` the time in kernels over the profiled calls (empty when it was not
-    profiled). `fallen_back` names nodes that another provider took than the one asked for, slowest first.
+    profiled). `fallen_back` names nodes that another provider took than the one asked for, slowest first. `operators`
+    is the time in kernels by the type of operator, as far as the profile tells them apart.
     """
 
     nodes: Mapping[str, int]
     seconds: Mapping[str, float] = field(default_factory=dict)
     fallen_back: tuple[str, ...] = ()
+    operators: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,13 @@ LAYERS = (
         "graph",
         "pickles",
         "rewriting",
+        "layers",
+        "activations",
+        "ranges",
+        "qdq",
+        "smoothing",
+        "equalization",
+        "bias_correction",
         "stopping",
         "warmup",
         "queueing",
@@ -82,6 +89,7 @@ LAYERS = (
 MAY_LOAD_HEAVY = {
     "export", "parity", "modules", "graph", "rewriting", "session", "bench", "worker", "placement", "precision",
     "torch_session", "serving", "resuming", "augmentation", "acceleration", "imitation", "training", "teaching",
+    "layers", "activations", "ranges", "qdq", "smoothing", "equalization", "bias_correction",
 }  # fmt: skip
 FOUNDATION = {"errors", "units", "timings", "records", "measurements", "stats"}
 # Ideas that several plug-ins of a kind need, and that know nothing of any of them.
@@ -94,6 +102,13 @@ SHARED_BY_PLUGINS = {
     "graph",
     "pickles",
     "rewriting",
+    "layers",
+    "activations",
+    "ranges",
+    "qdq",
+    "smoothing",
+    "equalization",
+    "bias_correction",
     "user_code",
     "sheets",
     "report_sheet",
