@@ -179,6 +179,7 @@ def _alone(measured: Measured) -> Row:
         time_share=measured.time_share,
         first_call_s=measured.first_call_s,
         precision=measured.precision,
+        operator_share=measured.operator_share,
     )
 
 

@@ -131,6 +131,7 @@ def _measure(entry: Entry, artifact: Artifact, job: Job) -> Outcome:
         time_share=shares(seen.shown.placement.seconds),
         first_call_s=seen.service.first_call_s,
         precision=seen.shown.precision,
+        operator_share=shares(seen.shown.placement.operators),
     )
 
 

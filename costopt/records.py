@@ -268,7 +268,7 @@ class Measured:
     `placement` maps each provider's name to its share of the graph's nodes (they sum to 1), `time_share` to its share
     of the time in kernels (empty when there was one provider only). `peak_memory_bytes` is the serving process's peak
     above what it held before the model was loaded. `precision` is the format that the provider was seen to multiply
-    in, "" when it was not probed.
+    in, "" when it was not probed. `operator_share` is each operator type's share of the time in kernels.
     """
 
     candidate: Candidate
@@ -282,6 +282,7 @@ class Measured:
     time_share: Mapping[str, float] = field(default_factory=dict)
     first_call_s: float | None = None
     precision: str = ""
+    operator_share: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -468,6 +469,7 @@ class Row:
     first_call_s: float | None = None
     precision: str = ""
     energy: Energy | None = None
+    operator_share: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

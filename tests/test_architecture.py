@@ -54,6 +54,7 @@ LAYERS = (
         "devices",
         "sheets",
         "costz",
+        "causes",
     },
     {
         "noise",

@@ -102,6 +102,7 @@ def _candidate(row: Row, why: str | None) -> Json_:
         "joules_per_inference": _energy(row.energy),
         "placement": dict(row.placement),
         "time_share": dict(row.time_share),
+        "operator_share": dict(row.operator_share),
         "precision": row.precision,
         "meets": row.meets,
         "refusals": [asdict(refusal) for refusal in row.refusals],
