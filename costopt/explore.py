@@ -7,7 +7,8 @@ was killed goes on where it was, and the same outcomes always give the same orde
     2  what survived that, on the other providers, batches and thread counts
     3  cut and learn: take a share of the work away, distil, quantise as the best so far does; harder while the budget
        allows it, gentler when it did not. Each cut starts from the best one before it, whose modules lie ready
-    4  the steps of the winner one by one, to tell what each of them bought
+    4  where time is left, several cuts at once, each as hard as `knobs` proposes from all that was tried
+    5  the steps of the winner one by one, to tell what each of them bought
 
 The best certified candidate is on disk after each step, so the search may end at any time.
 """
@@ -15,7 +16,7 @@ The best certified candidate is on disk after each step, so the search may end a
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from costopt import units
+from costopt import knobs, units
 from costopt.methods import Knob
 from costopt.records import Candidate, Plan, Recipe, Report, Row, Setting, Spec
 
@@ -37,6 +38,12 @@ LONGEST_LEARNING_S = 1800.0
 AROUND_LEARNING_S = 40.0
 """What a candidate that learns costs beside it: load, trace, cut, export, compare, quantise, measure (35 s for the
 shipped CNN on two cores, 2026-11)."""
+
+LEAST_FOR_SEVERAL_S = 60.0
+"""Lessons shorter than this are kept for single cuts."""
+
+MOST_TRIALS = 40
+"""Cuts that are tried at once; after so many the estimator's proposals hardly move."""
 
 NEAR_MISS = 2.0
 """A candidate whose drop is under so many times the limit learns once more before the cut is made gentler."""
@@ -71,6 +78,7 @@ def next_step(space: Space, plan: Plan, report: Report, seconds_left: float) -> 
         _singles(space),
         _elsewhere(space, known),
         _cuts(space, plan, known, seconds_left),
+        _several_cuts(space, plan, known, seconds_left),
         _steps_of_the_winner(space, known),
     )
     return next((step for stage in stages for step in stage if not known.has(step.candidate)), None)
@@ -265,6 +273,42 @@ def _why_cut(name: str, strength: float, base: Recipe, space: Space, known: Know
     if _split_cuts(base, space):
         return "the cut before it was certified: once more from there"
     return f"{name} takes {units.percent(strength)} of the work away, and learning mends it"
+
+
+# ---------------------------------------------------------------------------------------- several cuts at once
+
+
+def _several_cuts(space: Space, plan: Plan, known: Known, seconds_left: float) -> Iterator[Step]:
+    """A proposal for all knobs together, from the original; a few seconds of learning would tell nothing about it."""
+    learning_s, limit = _learning_s(seconds_left), plan.budget.accuracy_drop
+    trials = _trials(space, plan, known)
+    best = known.winner
+    if learning_s is None or learning_s < LEAST_FOR_SEVERAL_S or limit is None or best is None:
+        return
+    if not 2 <= len(trials) < MOST_TRIALS:
+        return
+    strengths = knobs.proposal(space.cuts, trials, plan.seed)
+    cuts = tuple(Spec(name, {space.cuts[name].option: value}) for name, value in strengths.items())
+    if cuts:
+        _, finish = _split(best.candidate.recipe)
+        why = f"proposed from {len(trials)} trials of how hard to cut (seed {plan.seed})"
+        yield Step(_like(best, (*cuts, _lesson(learning_s), *finish)), why)
+
+
+def _trials(space: Space, plan: Plan, known: Known) -> list[knobs.Trial]:
+    """What is known of cuts that were made at once, from the original, before all learning."""
+    return [trial for candidate in known.order if (trial := _trial(candidate, space, plan, known)) is not None]
+
+
+def _trial(candidate: Candidate, space: Space, plan: Plan, known: Known) -> knobs.Trial | None:
+    row, limit = known.of(candidate), plan.budget.accuracy_drop
+    learnt, _ = _split(candidate.recipe)
+    cuts = [spec for spec in learnt if spec.name in space.cuts]
+    at_once = bool(cuts) and [spec.name for spec in learnt[len(cuts) :]] == [LEARN] * (len(learnt) - len(cuts))
+    if row is None or row.usd is None or row.drop is None or limit is None or not at_once:
+        return None
+    strengths = {spec.name: float(str(spec.options[space.cuts[spec.name].option])) for spec in cuts}
+    return knobs.Trial(strengths, row.usd.relative.value, row.drop.drop.high - limit)
 
 
 # ---------------------------------------------------------------------------------------- what each step bought

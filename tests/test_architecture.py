@@ -79,6 +79,7 @@ LAYERS = (
     {"proof", "crew"},
     {"scenarios", "race", "contenders"},
     {"pipeline"},
+    {"knobs"},
     {"explore"},
     {"tries"},
     {"heats"},

@@ -200,3 +200,29 @@ def test_a_cut_that_fails_is_made_gentler_and_never_repeated() -> None:
     assert tried[:2] == [["0.5"], ["0.25"]]
     assert isinstance(world(served((Spec("prune_channels", {"macs": 0.5}),), HOME)), Failed)
     assert isinstance(world(BASELINE), Measured)
+
+
+def test_with_hours_several_cuts_are_tried_at_once_and_the_best_of_all_wins() -> None:
+    space = replace(SPACE, cuts={"prune_channels": KNOB, "drop_layers": Knob("share", 0.1, 0.7, 0.3)})
+
+    def world(candidate: Candidate) -> Outcome:
+        """Layers may go up to a half for nothing, channels up to a third."""
+        work, lost, ms = 1.0, 0.0, 1.0
+        for spec in candidate.recipe:
+            if spec.name in space.cuts:
+                share = float(str(spec.options[space.cuts[spec.name].option]))
+                work *= 1 - share
+                lost += max(0.0, share - (0.5 if spec.name == "drop_layers" else 0.33))
+            ms /= 2 if spec.name == "int8_static" else 1
+        correct = factories.CORRECT - round(lost * factories.SAMPLES)
+        return factories.measured(candidate.recipe, ms=ms * work, correct=correct)
+
+    tried = [step for step, _ in walk(world, space=space, seconds=48 * 3600.0)]
+    proposed = [step for step in tried if step.why.startswith("proposed")]
+    assert proposed
+    assert any(len(_cuts_of(step.candidate)) == 2 for step in proposed)
+    assert [step.why for step, _ in walk(world, space=space, seconds=48 * 3600.0)] == [step.why for step in tried]
+
+
+def _cuts_of(candidate: Candidate) -> set[str]:
+    return {spec.name for spec in candidate.recipe} - {LEARN, "int8_static"}
