@@ -69,10 +69,13 @@ LAYERS = (
         "bench_columns",
     },
     {"budget_file", "plan", "progress", "tuning", "settle", "bench_sheet", "bench_facts", "made_up", "asked"},
-    {"load", "modules", "export", "parity", "worker", "placement", "precision"},
+    {"load", "modules", "export", "parity", "worker", "placement", "precision", "ties", "observed"},
     {"resuming", "shuffling", "augmentation", "acceleration", "imitation"},
     {"training"},
     {"teaching"},
+    {"surgery"},
+    {"importance"},
+    {"allotment", "reconstruction"},
     {"build", "session", "deliver"},
     {"torch_session", "serving"},
     {"bench"},
@@ -92,6 +95,7 @@ MAY_LOAD_HEAVY = {
     "export", "parity", "modules", "graph", "rewriting", "session", "bench", "worker", "placement", "precision",
     "torch_session", "serving", "resuming", "augmentation", "acceleration", "imitation", "training", "teaching",
     "layers", "activations", "ranges", "qdq", "smoothing", "equalization", "bias_correction",
+    "ties", "observed", "surgery", "importance", "allotment", "reconstruction",
 }  # fmt: skip
 FOUNDATION = {"errors", "units", "timings", "records", "measurements", "stats"}
 # Ideas that several plug-ins of a kind need, and that know nothing of any of them.
@@ -120,6 +124,12 @@ SHARED_BY_PLUGINS = {
     "bought",
     "training",
     "teaching",
+    "ties",
+    "observed",
+    "surgery",
+    "importance",
+    "allotment",
+    "reconstruction",
 }
 
 

@@ -217,11 +217,11 @@ def test_with_hours_several_cuts_are_tried_at_once_and_the_best_of_all_wins() ->
         correct = factories.CORRECT - round(lost * factories.SAMPLES)
         return factories.measured(candidate.recipe, ms=ms * work, correct=correct)
 
-    tried = [step for step, _ in walk(world, space=space, seconds=48 * 3600.0)]
+    tried = [step for step, _ in walk(world, space=space, seconds=16 * 3600.0)]
     proposed = [step for step in tried if step.why.startswith("proposed")]
     assert proposed
     assert any(len(_cuts_of(step.candidate)) == 2 for step in proposed)
-    assert [step.why for step, _ in walk(world, space=space, seconds=48 * 3600.0)] == [step.why for step in tried]
+    assert [step.why for step, _ in walk(world, space=space, seconds=16 * 3600.0)] == [step.why for step in tried]
 
 
 def _cuts_of(candidate: Candidate) -> set[str]:
