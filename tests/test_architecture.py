@@ -51,6 +51,9 @@ LAYERS = (
     {"noise", "energy", "matching", "samples", "explain", "choose", "session_options", "report_sheet", "bench_columns"},
     {"budget_file", "plan", "progress", "tuning", "settle", "bench_sheet", "bench_facts", "made_up", "asked"},
     {"load", "modules", "export", "parity", "worker", "placement", "precision"},
+    {"resuming", "shuffling", "augmentation", "acceleration", "imitation"},
+    {"training"},
+    {"teaching"},
     {"build", "session", "deliver"},
     {"torch_session", "serving"},
     {"bench"},
@@ -65,7 +68,7 @@ LAYERS = (
 )
 MAY_LOAD_HEAVY = {
     "export", "parity", "modules", "graph", "rewriting", "session", "bench", "worker", "placement", "precision",
-    "torch_session", "serving",
+    "torch_session", "serving", "resuming", "augmentation", "acceleration", "imitation", "training", "teaching",
 }  # fmt: skip
 FOUNDATION = {"errors", "units", "timings", "records", "measurements", "stats"}
 # Ideas that several plug-ins of a kind need, and that know nothing of any of them.
@@ -84,6 +87,8 @@ SHARED_BY_PLUGINS = {
     "bench_columns",
     "bench_sheet",
     "bench_facts",
+    "training",
+    "teaching",
 }
 
 

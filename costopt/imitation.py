@@ -1,0 +1,67 @@
+"""How far a student's outputs are from its teacher's: a loss to learn by, and an agreement for people.
+
+Every output counts by its squared error against the variance of the teacher's, which makes outputs of any size and unit
+comparable (0 is equal, 1 is no better than a constant). Scores of classes count by their distribution as well:
+Kullback-Leibler at a temperature (Hinton, Vinyals and Dean, arXiv:1503.02531).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+TINY = 1e-12
+"""Keeps the loss of a constant output finite."""
+
+UNIT = 1e-2
+"""Rows whose lengths are within this of 1 were normalised: embeddings, not scores."""
+
+
+def are_scores(output: Tensor) -> bool:
+    """Whether an output holds one score a class for each sample."""
+    return output.ndim == 2 and output.shape[1] > 1 and not bool(((output.norm(dim=1) - 1).abs() < UNIT).all())
+
+
+def relative_error(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean squared error over the teacher's variance, a scalar."""
+    return functional.mse_loss(student, teacher) / teacher.var(correction=0).clamp(min=TINY)
+
+
+def divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """Kullback-Leibler divergence of scores (samples, classes), in nats, times the temperature squared.
+
+    The square keeps the gradient's size as the temperature changes (section 2 of the paper).
+    """
+    logs, wanted = (functional.log_softmax(scores / temperature, dim=1) for scores in (student, teacher))
+    return functional.kl_div(logs, wanted, reduction="batchmean", log_target=True) * temperature**2
+
+
+@dataclass(frozen=True, slots=True)
+class Imitation:
+    """What is compared, output by output: `scores` says which ones are scores of classes."""
+
+    scores: tuple[bool, ...]
+    temperature: float = 1.0
+
+    def loss(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
+        """The mean over the outputs of how far they are apart, a scalar."""
+        parts = []
+        for ours, theirs, scores in zip(student, teacher, self.scores, strict=True):
+            apart = relative_error(ours, theirs)
+            parts.append(apart + divergence(ours, theirs, self.temperature) if scores else apart)
+        return torch.stack(parts).mean()
+
+    def agreement(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> float:
+        """The share of samples of the same class, for scores; 1 - |student - teacher| / |teacher| for other outputs.
+
+        With several outputs their mean. From 0 to 1.
+        """
+        shares = []
+        for ours, theirs, scores in zip(student, teacher, self.scores, strict=True):
+            if scores:
+                shares.append(float((ours.argmax(1) == theirs.argmax(1)).float().mean()))
+            else:
+                shares.append(max(0.0, 1 - float((ours - theirs).norm() / theirs.norm().clamp(min=TINY))))
+        return sum(shares) / len(shares)

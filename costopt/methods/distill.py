@@ -1,0 +1,49 @@
+"""Let the model learn, from the original and unlabelled inputs, what other methods made it forget.
+
+The original is the teacher, the model as the steps before have left it (narrower, shallower, sparse) the student. It
+learns to give the same outputs on the calibration inputs and on what augmentation makes of them; neither labels nor a
+training script are needed (Hinton, Vinyals and Dean, arXiv:1503.02531; Beyer et al., arXiv:2106.05237).
+
+Cost: the time that it is given. More calibration inputs help more than anything else.
+Fails when calibration inputs are few or not like those in use, and when too much was cut away: a network that has lost
+its capacity gets no nearer. Alone, without a step before it, it has nothing to do.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import fx
+
+from costopt.methods import Context, TorchMethod
+from costopt.records import Value
+from costopt.teaching import Lesson, teach
+from costopt.training import Budget
+
+
+@dataclass(frozen=True)
+class Distill(TorchMethod):
+    """Learn from the original for `seconds`, or for `steps` batches of `batch` samples, when they are given.
+
+    With `steps` the result depends on the seed alone, not on the machine's speed. `learning_rate` is the peak; null
+    chooses it by the model's layers. `temperature` softens scores of classes. `augment` is auto (by the kind of input),
+    none, or some of flip, shift, mixup, noise (images) and replace (tokens), joined by +.
+    """
+
+    automatic: ClassVar[tuple[Mapping[str, Value], ...]] = ({},)
+
+    seconds: float = 120.0
+    steps: int | None = None
+    batch: int = 128
+    learning_rate: float | None = None
+    temperature: float = 1.0
+    augment: str = "auto"
+
+    def __call__(self, module: fx.GraphModule, context: Context) -> fx.GraphModule:
+        """The model after learning, never farther from the original on held-out calibration samples than before.
+
+        Raises NotApplicable when it comes no nearer, CandidateError when it can't learn.
+        """
+        budget = Budget(self.seconds, self.steps)
+        lesson = Lesson(budget, self.batch, self.learning_rate, self.temperature, self.augment)
+        return teach(module, context, lesson, "distill")
