@@ -34,9 +34,9 @@ LEAST_STATE = 1 << WORD_BITS
 STATE_BYTES = 4
 
 BYTES_A_LANE = 1 << 10
-SYMBOLS_A_LANE = 1 << 16
+SYMBOLS_A_LANE = 1 << 14
 """Lanes save time and cost their state: one for each kilobyte written is 0.4 %; where symbols take next to nothing, one
-for each 65,536 keeps the number of turns bounded."""
+for each 16,384 keeps the number of turns bounded."""
 
 MOST_LANES = 1 << 10
 

@@ -18,7 +18,10 @@ from costopt.parity import parity
 from costopt.records import Spec, Value
 from tests.torch_patients import PATIENTS, context_of, outputs, specs_of
 
-QUICK: Mapping[str, Mapping[str, Value]] = {"distill": {"steps": 6, "batch": 16}}
+QUICK: Mapping[str, Mapping[str, Value]] = {
+    "distill": {"steps": 6, "batch": 16},
+    "cluster_weights": {"steps": 4},
+}
 """Options under which a method that learns does little, and does it soon."""
 
 MENDING = {"distill"}

@@ -5,24 +5,29 @@ Each weight tensor gets a codebook of 2^bits values, found by k-means, and each 
 runs as before; `costopt pack` then writes the codebook once and `bits` bits a weight, less where some values are
 frequent. Where a tenth of a layer or more is zero, zero keeps a value of its own, so that what was pruned stays pruned.
 
-Cost: seconds. 5 bits for convolutions and 4 for linear layers cost networks for images next to nothing, 3 bits need
-the codebook tuned, 2 bits fail without learning. It fails on layers with few but far outlying weights, which take the
-codebook for themselves. Tensors that a codebook would not make smaller (biases, normalisation, small layers) are left
-alone; embeddings take part, as they are often most of the file.
+Afterwards the values are tuned, so that the model gives what the original gives on calibration inputs (`teaching`): all
+weights of a group take the mean of their gradients, and so move together. Biases and normalisation learn beside them.
+
+Cost: the `seconds` of tuning; the grouping itself takes one or two. It fails on layers with few but far outlying
+weights, which take the codebook for themselves; and with 2 bits. Tensors that a codebook would not make smaller
+(biases, normalisation, small layers) are left alone; embeddings take part, as they are often most of the file.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
 from costopt.errors import CandidateError, NotApplicable
 from costopt.methods import Context, TorchMethod
 from costopt.records import Graph, Value
+from costopt.teaching import Lesson, teach
+from costopt.training import Budget
 
 FEWEST_BITS, MOST_BITS = 2, 8
 """Fewer bits are another method (binary weights); with more, an index no longer fits a byte."""
@@ -44,12 +49,17 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ClusterWeights(TorchMethod):
-    """Let the weights of a layer share few values: 2^`bits` of them, `bits` from 2 to 8."""
+    """Let the weights of a layer share few values: 2^`bits` of them, `bits` from 2 to 8.
+
+    They are tuned for `seconds`, or for `steps` batches when they are given; not at all when `seconds` is 0.
+    """
 
     automatic: ClassVar[tuple[Mapping[str, Value], ...]] = ({},)
     alone = False
 
     bits: int = 5
+    seconds: float = 60.0
+    steps: int | None = None
 
     def unsuitable(self, graph: Graph) -> str | None:
         """When there are too few weights for a codebook."""
@@ -57,11 +67,11 @@ class ClusterWeights(TorchMethod):
             return None
         return f"the graph holds {graph.parameters} weights, too few for a codebook of {2**self.bits}"
 
-    def __call__(self, module: fx.GraphModule, context: Context) -> fx.GraphModule:  # noqa: ARG002 - weights say it all
+    def __call__(self, module: fx.GraphModule, context: Context) -> fx.GraphModule:
         """The same modules with few distinct weights in each tensor.
 
-        Raises NotApplicable when there are few enough already, CandidateError when a weight is NaN or infinite, or
-        `bits` makes no sense.
+        Raises NotApplicable when there are few enough already; CandidateError when a weight is NaN or infinite, `bits`
+        makes no sense, or the values can't be tuned.
         """
         if not FEWEST_BITS <= self.bits <= MOST_BITS:
             words = f"bits is {self.bits}: a codebook has from {FEWEST_BITS} to {MOST_BITS} bits"
@@ -72,7 +82,49 @@ class ClusterWeights(TorchMethod):
         with torch.no_grad():
             for weight in found.values():
                 weight.copy_(torch.from_numpy(clustered(weight.detach().numpy(), 2**self.bits)))
+        if self.seconds == 0 and self.steps is None:
+            return module
+        module.requires_grad_(True)  # a model that was frozen to be exported learns as well
+        with moving_together(found.values()), suppress(NotApplicable):  # tuning came no nearer: it changed nothing
+            teach(module, context, Lesson(Budget(self.seconds, self.steps)), "cluster_weights")
         return module
+
+
+@contextmanager
+def moving_together(weights: Iterable[nn.Parameter]) -> Iterator[None]:
+    """While this lasts, equal numbers of a tensor have equal gradients, and zeros none; at the end they are equal."""
+    groups = [_Groups(weight) for weight in weights]
+    try:
+        yield
+    finally:
+        for group in groups:
+            group.close()
+
+
+class _Groups:
+    """The equal numbers of one tensor."""
+
+    def __init__(self, weight: nn.Parameter) -> None:
+        values, places = np.unique(weight.detach().numpy(), return_inverse=True)
+        self._weight, self._places = weight, torch.from_numpy(places.ravel())
+        self._counts = torch.bincount(self._places).float()
+        self._moving = torch.from_numpy(values != 0).float()
+        weight.requires_grad_(True)
+        self._hook = weight.register_hook(self._shared)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+
+    def _shared(self, gradient: Tensor) -> Tensor:
+        """Each number's gradient replaced by the mean over its group."""
+        places, counts, moving = (one.to(gradient.device) for one in (self._places, self._counts, self._moving))
+        sums = torch.zeros_like(counts).index_add_(0, places, gradient.flatten().float())
+        return (sums / counts * moving)[places].view_as(gradient).to(gradient.dtype)
+
+    def close(self) -> None:
+        """Level what rounding has set apart: vector and scalar instructions differ in the last bit."""
+        self._hook.remove()
+        with torch.no_grad():
+            sums = torch.zeros(len(self._counts), dtype=torch.float64)
+            means = sums.index_add_(0, self._places, self._weight.flatten().double()) / self._counts
+            self._weight.copy_(means[self._places].view_as(self._weight))
 
 
 def clusterable(module: nn.Module, size: int) -> dict[str, nn.Parameter]:
