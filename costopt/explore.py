@@ -45,6 +45,9 @@ LEAST_FOR_SEVERAL_S = 60.0
 MOST_TRIALS = 40
 """Cuts that are tried at once; after so many the estimator's proposals hardly move."""
 
+MOST_CUTS = 6
+"""Cuts in one recipe: what is left after six is small, and small cuts are within the noise."""
+
 NEAR_MISS = 2.0
 """A candidate whose drop is under so many times the limit learns once more before the cut is made gentler."""
 
@@ -187,6 +190,8 @@ def _cuts(space: Space, plan: Plan, known: Known, seconds_left: float) -> Iterat
     if last is not None and _missed_nearly(last.row, plan) and not _learnt_twice(last):
         recipe = (*base, last.cut, *_lessons(last), _lesson(learning_s), *last.finish)
         yield Step(_like(best, recipe), f"{last.row.candidate.label} missed by little: it learns for longer")
+        return
+    if len(_split_cuts(base, space)) >= MOST_CUTS:
         return
     for name, knob in space.cuts.items():
         strength = _strength(name, knob, base, space, known)

@@ -206,16 +206,17 @@ def test_with_hours_several_cuts_are_tried_at_once_and_the_best_of_all_wins() ->
     space = replace(SPACE, cuts={"prune_channels": KNOB, "drop_layers": Knob("share", 0.1, 0.7, 0.3)})
 
     def world(candidate: Candidate) -> Outcome:
-        """Layers may go up to a half for nothing, channels up to a third."""
-        work, lost, ms = 1.0, 0.0, 1.0
+        """Layers may go up to a half for nothing, channels up to a third, in one cut or in several."""
+        left, ms = dict.fromkeys(space.cuts, 1.0), 1.0
         for spec in candidate.recipe:
             if spec.name in space.cuts:
-                share = float(str(spec.options[space.cuts[spec.name].option]))
-                work *= 1 - share
-                lost += max(0.0, share - (0.5 if spec.name == "drop_layers" else 0.33))
+                left[spec.name] *= 1 - float(str(spec.options[space.cuts[spec.name].option]))
             ms /= 2 if spec.name == "int8_static" else 1
+        lost = max(0.0, 0.5 - left["drop_layers"]) + max(0.0, 0.67 - left["prune_channels"])
         correct = factories.CORRECT - round(lost * factories.SAMPLES)
-        return factories.measured(candidate.recipe, ms=ms * work, correct=correct)
+        return factories.measured(
+            candidate.recipe, ms=ms * left["drop_layers"] * left["prune_channels"], correct=correct
+        )
 
     tried = [step for step, _ in walk(world, space=space, seconds=16 * 3600.0)]
     proposed = [step for step in tried if step.why.startswith("proposed")]

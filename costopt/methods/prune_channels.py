@@ -30,7 +30,7 @@ from costopt import surgery
 from costopt.allotment import allotted, curves
 from costopt.errors import CandidateError, NotApplicable
 from costopt.importance import scores
-from costopt.methods import Context, TorchMethod
+from costopt.methods import Context, Knob, TorchMethod
 from costopt.observed import Inputs, batches
 from costopt.reconstruction import reconstruct
 from costopt.records import Value
@@ -51,6 +51,7 @@ class PruneChannels(TorchMethod):
     """
 
     automatic: ClassVar[tuple[Mapping[str, Value], ...]] = ({"macs": 0.25}, {"macs": 0.5})
+    knob = Knob("macs", low=0.1, high=0.9, first=0.5)
 
     macs: float = 0.5
     importance: Literal["group_norm", "activation", "taylor"] = "taylor"
