@@ -38,8 +38,8 @@ LAYERS = (
     {"noise", "energy", "matching", "samples", "explain", "choose", "session_options", "report_sheet", "bench_columns"},
     {"budget_file", "plan", "progress", "tuning", "settle", "bench_sheet", "bench_facts", "made_up", "asked"},
     {"load", "modules", "export", "parity", "worker", "placement", "precision"},
-    {"resuming", "shuffling", "augmentation", "acceleration", "imitation"},
-    {"training"},
+    {"resuming", "shuffling", "augmentation", "acceleration", "imitation", "hidden"},
+    {"training", "pairing"},
     {"teaching"},
     {"build", "session", "deliver"},
     {"torch_session", "serving"},
@@ -55,7 +55,8 @@ LAYERS = (
 )
 MAY_LOAD_HEAVY = {
     "export", "parity", "modules", "graph", "rewriting", "session", "bench", "worker", "placement", "precision",
-    "torch_session", "serving", "resuming", "augmentation", "acceleration", "imitation", "training", "teaching",
+    "torch_session", "serving", "resuming", "augmentation", "acceleration", "imitation", "hidden",
+    "pairing", "training", "teaching",
 }  # fmt: skip
 FOUNDATION = {"errors", "units", "timings", "records", "measurements", "stats"}
 # Ideas that several plug-ins of a kind need, and that know nothing of any of them.
