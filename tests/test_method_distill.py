@@ -110,8 +110,8 @@ def test_a_killed_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             LEARNING(first, context)
     second, context, _ = case("cnn", tmp_path / "kept")
     LEARNING(second, context)
-    for name, tensor in whole.state_dict().items():
-        assert torch.allclose(second.state_dict()[name], tensor, atol=1e-6), name
+    for name, tensor in whole.named_parameters():
+        assert torch.allclose(second.get_parameter(name), tensor, atol=1e-6), name
 
 
 # ---------------------------------------------------------------------------------------- what is refused

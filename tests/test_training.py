@@ -27,7 +27,7 @@ class Regression:
     def loss(self, step: int) -> Tensor:
         self.steps.append(step)
         inputs = torch.randn((16, 4), generator=torch.Generator().manual_seed(step))
-        apart = (self.model(inputs) - inputs @ WANTED.T).square().mean()
+        apart: Tensor = (self.model(inputs) - inputs @ WANTED.T).square().mean()
         return apart * (float("nan") if step in self.broken else 1)
 
     def score(self) -> Score:
