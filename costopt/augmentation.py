@@ -53,14 +53,14 @@ def suitable(inputs: Inputs) -> tuple[str, ...]:
     """What suits the inputs: images are flipped, shifted and mixed, tokens replaced; other inputs stay as they are."""
     if any(map(_is_image, inputs.values())):
         return ("flip", "shift", "mixup")
-    return ("replace",) if any(map(_holds_numbers, inputs.values())) else ()
+    return ("replace",) if any(map(holds_numbers, inputs.values())) else ()
 
 
 def _is_image(tensor: Tensor) -> bool:
     return tensor.is_floating_point() and tensor.ndim == 4
 
 
-def _holds_numbers(tensor: Tensor) -> bool:
+def holds_numbers(tensor: Tensor) -> bool:
     """Whether they are numbers of tokens and the like: integers, no mask, and no positions that all samples share."""
     if tensor.is_floating_point() or tensor.dtype == torch.bool:
         return False
@@ -119,7 +119,7 @@ def replace(inputs: Inputs, random: torch.Generator) -> Inputs:
     masks = [one for one in inputs.values() if not one.is_floating_point() and bool(((one == 0) | (one == 1)).all())]
     changed = dict(inputs)
     for name, one in inputs.items():
-        if _holds_numbers(one):
+        if holds_numbers(one):
             other = torch.randperm(len(one), generator=random)
             chosen = torch.rand(one.shape, generator=random) < REPLACED_SHARE
             for mask in masks:

@@ -40,18 +40,23 @@ def divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Imitation:
-    """What is compared, output by output: `scores` says which ones are scores of classes."""
+    """What is compared: outputs, of which `scores` says which ones are scores of classes, and what follows them.
+
+    What follows the outputs comes from inside the models, and counts as much as they do, all together.
+    """
 
     scores: tuple[bool, ...]
     temperature: float = 1.0
 
     def loss(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
-        """The mean over the outputs of how far they are apart, a scalar."""
-        parts = []
-        for ours, theirs, scores in zip(student, teacher, self.scores, strict=True):
-            apart = relative_error(ours, theirs)
-            parts.append(apart + divergence(ours, theirs, self.temperature) if scores else apart)
-        return torch.stack(parts).mean()
+        """How far they are apart: the mean over the outputs, and the mean over what is inside; a scalar."""
+        apart = [relative_error(ours, theirs) for ours, theirs in zip(student, teacher, strict=True)]
+        for number, scores in enumerate(self.scores):
+            if scores:
+                apart[number] = apart[number] + divergence(student[number], teacher[number], self.temperature)
+        outputs, inside = apart[: len(self.scores)], apart[len(self.scores) :]
+        outer = torch.stack(outputs).mean()
+        return outer + torch.stack(inside).mean() if inside else outer
 
     def agreement(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> float:
         """The share of samples of the same class, for scores; 1 - |student - teacher| / |teacher| for other outputs.

@@ -70,12 +70,12 @@ LAYERS = (
     },
     {"budget_file", "plan", "progress", "tuning", "settle", "bench_sheet", "bench_facts", "made_up", "asked"},
     {"load", "modules", "export", "parity", "worker", "placement", "precision", "ties", "observed"},
-    {"resuming", "shuffling", "augmentation", "acceleration", "imitation"},
-    {"training"},
-    {"teaching"},
     {"surgery"},
     {"importance"},
     {"allotment", "reconstruction"},
+    {"resuming", "shuffling", "augmentation", "acceleration", "imitation", "hidden"},
+    {"training", "pairing"},
+    {"teaching"},
     {"build", "session", "deliver"},
     {"torch_session", "serving"},
     {"bench"},
@@ -93,8 +93,8 @@ LAYERS = (
 )
 MAY_LOAD_HEAVY = {
     "export", "parity", "modules", "graph", "rewriting", "session", "bench", "worker", "placement", "precision",
-    "torch_session", "serving", "resuming", "augmentation", "acceleration", "imitation", "training", "teaching",
-    "layers", "activations", "ranges", "qdq", "smoothing", "equalization", "bias_correction",
+    "torch_session", "serving", "resuming", "augmentation", "acceleration", "imitation", "hidden", "pairing",
+    "training", "teaching", "layers", "activations", "ranges", "qdq", "smoothing", "equalization", "bias_correction",
     "ties", "observed", "surgery", "importance", "allotment", "reconstruction",
 }  # fmt: skip
 FOUNDATION = {"errors", "units", "timings", "records", "measurements", "stats"}

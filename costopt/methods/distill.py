@@ -26,8 +26,8 @@ class Distill(TorchMethod):
     """Learn from the original for `seconds`, or for `steps` batches of `batch` samples, when they are given.
 
     With `steps` the result depends on the seed alone, not on the machine's speed. `learning_rate` is the peak; null
-    chooses it by the model's layers. `temperature` softens scores of classes. `augment` is auto (by the kind of input),
-    none, or some of flip, shift, mixup, noise (images) and replace (tokens), joined by +.
+    chooses it, and `batch`, by the model. `temperature` softens scores of classes. `augment` is auto (by the kind of
+    input), none, or some of flip, shift, mixup, noise (images) and replace (tokens), joined by +.
     """
 
     automatic: ClassVar[tuple[Mapping[str, Value], ...]] = ({},)
@@ -35,7 +35,7 @@ class Distill(TorchMethod):
 
     seconds: float = 120.0
     steps: int | None = None
-    batch: int = 128
+    batch: int | None = None
     learning_rate: float | None = None
     temperature: float = 1.0
     augment: str = "auto"
