@@ -18,7 +18,7 @@ from costopt.errors import CostoptError
 from costopt.explore import Step, next_step
 from costopt.journal import Journal
 from costopt.pipeline import Job, evaluate
-from costopt.records import Candidate, Entry, Failed, Invalid, Measured, Outcome, Report, Skipped, Spec
+from costopt.records import Candidate, Entry, Failed, Invalid, Measured, Outcome, Report, Row, Skipped, Spec
 from costopt.runners import Runner
 from costopt.tries import Tries
 
@@ -126,7 +126,7 @@ class Heats:
 
     def _entry(self, candidate: Candidate, why: str) -> Entry:
         """Under `recipes: auto` a candidate may be dropped as soon as it can't win; listed ones are all measured."""
-        if self._tries.space is None or candidate == self._tries.baseline:
+        if self._tries.space is None or not self._job.plan.race or candidate == self._tries.baseline:
             return Entry(candidate, why)
         report = self.report()
         winner = report.row(report.winner) if report.winner else None
@@ -145,18 +145,36 @@ class Heats:
         self._watcher.arrived(who, _fate(outcome), _best(self.report()))
 
     def _trustworthy(self) -> set[str]:
-        """What need not be measured again: all but those whom a disturbed machine spoilt, and an original that failed.
+        """What need not be measured again.
 
-        The failure may have been the machine's too, and without the original there is no run.
+        All but those whom a disturbed machine spoilt, those measured roughly who may win after all (the budget was
+        another one then), and an original that failed: that may have been the machine's fault too, and without it there
+        is no run.
         """
-        spoilt = {row.candidate.id for row in self.report().rows if row.status == "invalid"}
+        report = self.report()
         return {
-            outcome.candidate.id
-            for outcome in self._journal.outcomes()
-            if (outcome.candidate != self._tries.baseline or isinstance(outcome, Measured))
-            and not (isinstance(outcome, Measured) and outcome.candidate.id in spoilt)
-            and not (isinstance(outcome, Invalid) and outcome.again)
+            one.candidate.id
+            for one in self._journal.outcomes()
+            if not (isinstance(one, Invalid) and one.again)
+            and (one.candidate != self._tries.baseline or isinstance(one, Measured))
+            and not (isinstance(one, Measured) and self._needs_more(one, report))
         }
+
+    def _needs_more(self, outcome: Measured, report: Report) -> bool:
+        row = report.row(outcome.candidate.id)
+        if row.status == "invalid":
+            return True
+        rough = outcome.timing.stopped == "beaten"
+        return rough and (not self._job.plan.race or _may_win(row, report))
+
+
+def _may_win(row: Row, report: Report) -> bool:
+    """Whether a candidate can't be ruled out: it misses no limit for certain, and none that meets all is faster for
+    certain."""
+    winner = report.row(report.winner) if report.winner else None
+    if row.meets is False or winner is None or winner.speedup is None or row.speedup is None:
+        return row.meets is not False
+    return row.speedup.high >= winner.speedup.low
 
 
 def _ending(step: Step | None) -> str:

@@ -64,4 +64,5 @@ class Shown(logging.Handler):
         self._done += 1
         self._bar.update(self._task, completed=self._done, best=f"best: {best}" if best else "")
         if not self._console.is_terminal or not fate.startswith("skipped"):
-            self._console.print(f"[{self._done}{self._of}] {who}: {fate}", markup=False, soft_wrap=True)
+            ahead = f"; best: {best}" if best and not self._console.is_terminal else ""
+            self._console.print(f"[{self._done}{self._of}] {who}: {fate}{ahead}", markup=False, soft_wrap=True)

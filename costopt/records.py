@@ -94,7 +94,7 @@ class Plan:
     `recipes` is None for `auto`; `providers` is None for "every provider found here"; `price` names a price source
     (`prices/`) with its options, or None when the machine's price is not known. `precision` is the relative width of
     a speed-up's interval, (high - low) / speed-up, at which timing a candidate may end. `tune` asks for a search of
-    session options for the winner.
+    session options for the winner. Without `race`, candidates that can't win any more are measured to the end as well.
     """
 
     data: Data
@@ -114,6 +114,7 @@ class Plan:
     opset: int = 20
     precision: float = 0.05
     tune: bool = False
+    race: bool = True
 
 
 @dataclass(frozen=True, slots=True)
