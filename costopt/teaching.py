@@ -69,7 +69,7 @@ def teach(student: fx.GraphModule, context: Context, lesson: Lesson, name: str) 
     example = tensors(next(data.batches()).inputs)
     pair = Pair(student, context.original(), context.input_names, example, fixed_batch(student))
     try:
-        task = _Teaching(pair, data, lesson, parsed(lesson.augment, example), context.seed)
+        task = _Teaching(pair, data, lesson, parsed(lesson.augment, example, data.samples), context.seed)
         rate = lesson.learning_rate if lesson.learning_rate is not None else usual_rate(student)
         trained = train(student, task, lesson.budget, rate, name, context.folder, started_s)
     finally:

@@ -91,14 +91,15 @@ def test_mixtures_are_made_only_where_all_can_be_mixed() -> None:
 
 
 def test_what_suits_depends_on_the_kind_of_input() -> None:
-    assert "flip" in suitable(images())
-    assert suitable(tokens()) == ("replace",)
-    assert suitable({"x": torch.randn(8, 5)}) == ()
+    assert suitable(images(), 512) == ("flip", "shift", "mixup")
+    assert suitable(images(), 60_000) == ()
+    assert suitable(tokens(), 512) == ("replace",)
+    assert suitable({"x": torch.randn(8, 5)}, 512) == ()
 
 
 def test_names_are_joined_by_plus() -> None:
-    assert parsed("flip+noise", images()) == ("flip", "noise")
-    assert parsed("none", images()) == ()
-    assert parsed("auto", tokens()) == ("replace",)
+    assert parsed("flip+noise", images(), 100) == ("flip", "noise")
+    assert parsed("none", images(), 100) == ()
+    assert parsed("auto", tokens(), 100) == ("replace",)
     with pytest.raises(CandidateError, match=r"augment: no 'flop'; it is auto, none, or some of flip, shift"):
-        parsed("flop", images())
+        parsed("flop", images(), 100)
