@@ -33,6 +33,8 @@ LAYERS = (
         "activations",
         "ranges",
         "qdq",
+        "rounding_errors",
+        "layer_times",
         "smoothing",
         "equalization",
         "bias_correction",
@@ -60,7 +62,8 @@ LAYERS = (
 MAY_LOAD_HEAVY = {
     "export", "parity", "modules", "graph", "rewriting", "session", "bench", "worker", "placement", "precision",
     "torch_session", "serving",
-    "layers", "activations", "ranges", "qdq", "smoothing", "equalization", "bias_correction",
+    "layers", "activations", "ranges", "qdq", "rounding_errors", "layer_times",
+    "smoothing", "equalization", "bias_correction",
 }  # fmt: skip
 FOUNDATION = {"errors", "units", "timings", "records", "measurements", "stats"}
 # Ideas that several plug-ins of a kind need, and that know nothing of any of them.
@@ -77,6 +80,8 @@ SHARED_BY_PLUGINS = {
     "activations",
     "ranges",
     "qdq",
+    "rounding_errors",
+    "layer_times",
     "smoothing",
     "equalization",
     "bias_correction",
