@@ -14,33 +14,15 @@ arXiv:1906.04721, section 4.2; with measured means in place of those that batch 
 of the activation included.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from costopt.activations import flowing
-from costopt.layers import Floats, Layer, Weights, consumers, layers, uses
+from costopt.layers import Floats, Layer, Weights, consumers, uses
 from costopt.methods import Arrays
-
-
-@dataclass(frozen=True)
-class _Rounded:
-    """A layer, the weights that the quantised graph gives it, and the scale, zero point and ends of its input."""
-
-    layer: Layer
-    weight: Floats
-    scale: float
-    zero: int
-    ends: tuple[int, int]
-
-    def input(self, array: Floats) -> Floats:
-        """What the quantised layer reads when this flows in."""
-        steps = np.clip(np.round(array / self.scale) + self.zero, *self.ends)
-        rounded: Floats = ((steps - self.zero) * self.scale).astype(np.float32)
-        return rounded
+from costopt.qdq import RoundedLayer, rounded_layers
 
 
 def corrected(model: onnx.ModelProto, quantised: onnx.ModelProto, inputs: Iterable[Arrays]) -> onnx.ModelProto:
@@ -50,7 +32,7 @@ def corrected(model: onnx.ModelProto, quantised: onnx.ModelProto, inputs: Iterab
     """
     made = onnx.ModelProto()
     made.CopyFrom(model)
-    rounded = _rounded(made, quantised)
+    rounded = rounded_layers(made, quantised)
     weights = Weights(made)
     for one, (mean, mean_rounded) in zip(rounded, _means(made, rounded, inputs), strict=True):
         added = _response(one.layer, one.weight, mean_rounded) - _response(one.layer, weights[one.layer.weight], mean)
@@ -58,47 +40,8 @@ def corrected(model: onnx.ModelProto, quantised: onnx.ModelProto, inputs: Iterab
     return made
 
 
-def _rounded(model: onnx.ModelProto, quantised: onnx.ModelProto) -> list[_Rounded]:
-    """The layers that were quantised, with what they are rounded to. A node keeps its name."""
-    makers = {output: node for node in quantised.graph.node for output in node.output}
-    constants = {one.name: onnx.numpy_helper.to_array(one) for one in quantised.graph.initializer}
-    after = {node.name: node for node in quantised.graph.node}
-    found = []
-    for layer in layers(model):
-        read = after[layer.node.name].input[:2] if layer.node.name in after else []
-        sources = [makers[name] for name in read if name in makers and makers[name].op_type == "DequantizeLinear"]
-        if len(sources) == 2 and sources[1].input[0] in constants:
-            found.append(_of(layer, sources[0], sources[1], constants))
-    return found
-
-
-def _of(
-    layer: Layer, given: onnx.NodeProto, weight: onnx.NodeProto, constants: Mapping[str, NDArray[np.generic]]
-) -> _Rounded:
-    zero = constants[given.input[2]]
-    limits = np.iinfo(np.uint8 if zero.dtype == np.uint8 else np.int8)
-    return _Rounded(
-        layer,
-        _dequantised(weight, constants),
-        float(constants[given.input[1]].item()),
-        int(zero.item()),
-        (limits.min, limits.max),
-    )
-
-
-def _dequantised(node: onnx.NodeProto, constants: Mapping[str, NDArray[np.generic]]) -> Floats:
-    """What a `DequantizeLinear` of constants gives."""
-    values, scale, zero = (constants[name].astype(np.float32) for name in node.input)
-    axis = next((one.i for one in node.attribute if one.name == "axis"), 1)
-    shape = [1] * values.ndim
-    if scale.size > 1:
-        shape[axis] = scale.size
-    result: Floats = (values - zero.reshape(shape)) * scale.reshape(shape)
-    return result
-
-
 def _means(
-    model: onnx.ModelProto, rounded: Sequence[_Rounded], inputs: Iterable[Arrays]
+    model: onnx.ModelProto, rounded: Sequence[RoundedLayer], inputs: Iterable[Arrays]
 ) -> list[tuple[Floats, Floats]]:
     """The mean of each channel that flows into each layer, before and after rounding."""
     sums = [np.zeros(2, np.float64) for _ in rounded]
@@ -108,7 +51,7 @@ def _means(
         for number, one in enumerate(rounded):
             array = np.moveaxis(arrays[one.layer.input].astype(np.float32), one.layer.channel_axis, -1)
             rows = array.reshape(-1, array.shape[-1])
-            sums[number] = np.stack([rows.mean(0), one.input(rows).mean(0)]) + (sums[number] if batches > 1 else 0)
+            sums[number] = np.stack([rows.mean(0), one.rounded(rows).mean(0)]) + (sums[number] if batches > 1 else 0)
     return [(both[0] / batches, both[1] / batches) for both in sums]
 
 

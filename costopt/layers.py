@@ -66,7 +66,11 @@ class Weights:
         return array
 
     def __setitem__(self, name: str, array: Floats) -> None:
-        made = onnx.numpy_helper.from_array(np.ascontiguousarray(array, np.float32), name)
+        self.put(name, array.astype(np.float32, copy=False))
+
+    def put(self, name: str, array: NDArray[np.generic]) -> None:
+        """Replace a constant of any type, or add one."""
+        made = onnx.numpy_helper.from_array(array, name)
         if name in self._tensors:
             self._tensors[name].CopyFrom(made)
         else:

@@ -7,20 +7,21 @@ those quantised too, the error of a small transformer was 2.5 times larger. ONNX
     prepared ─▶ Ranging.measured ─▶ Rounding.quantised
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnxruntime.quantization import QuantType
 from onnxruntime.quantization.calibrate import TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from costopt import rewriting
 from costopt.errors import CandidateError, NotApplicable
-from costopt.layers import Layer, layers
+from costopt.layers import Floats, Layer, layers
 from costopt.plugins import nearest
 
 COMPUTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
@@ -116,6 +117,52 @@ def _left_in_float(model: onnx.ModelProto, excluded: Collection[str]) -> list[st
             left.append(node.name)
             behind.update(node.output)
     return left
+
+
+@dataclass(frozen=True)
+class RoundedLayer:
+    """A layer, the weights that the quantised graph gives it, and the scale, zero point and ends of its input."""
+
+    layer: Layer
+    weight: Floats
+    scale: float
+    zero: NDArray[np.uint8 | np.int8]
+
+    def rounded(self, array: Floats) -> Floats:
+        """What the quantised layer reads when this flows in."""
+        limits, zero = np.iinfo(self.zero.dtype), int(self.zero)
+        steps = np.clip(np.round(array / self.scale) + zero, limits.min, limits.max)
+        values: Floats = ((steps - zero) * self.scale).astype(np.float32)
+        return values
+
+
+def rounded_layers(model: onnx.ModelProto, quantised: onnx.ModelProto) -> list[RoundedLayer]:
+    """The layers of `model` that were quantised, with what they are rounded to. A node keeps its name."""
+    makers = {output: node for node in quantised.graph.node for output in node.output}
+    constants = {one.name: onnx.numpy_helper.to_array(one) for one in quantised.graph.initializer}
+    after = {node.name: node for node in quantised.graph.node}
+    found = []
+    for layer in layers(model):
+        read = after[layer.node.name].input[:2] if layer.node.name in after else []
+        sources = [makers[name] for name in read if name in makers and makers[name].op_type == "DequantizeLinear"]
+        if len(sources) == 2 and sources[1].input[0] in constants:
+            scale, zero = (constants[name] for name in sources[0].input[1:])
+            kind = np.uint8 if zero.dtype == np.uint8 else np.int8
+            found.append(
+                RoundedLayer(layer, _dequantised(sources[1], constants), float(scale.item()), zero.astype(kind))
+            )
+    return found
+
+
+def _dequantised(node: onnx.NodeProto, constants: Mapping[str, NDArray[np.generic]]) -> Floats:
+    """What a `DequantizeLinear` of constants gives."""
+    values, scale, zero = (constants[name].astype(np.float32) for name in node.input)
+    axis = next((one.i for one in node.attribute if one.name == "axis"), 1)
+    shape = [1] * values.ndim
+    if scale.size > 1:
+        shape[axis] = scale.size
+    result: Floats = (values - zero.reshape(shape)) * scale.reshape(shape)
+    return result
 
 
 def chosen(model: onnx.ModelProto, only: str, exclude: str) -> list[Layer]:
