@@ -37,7 +37,10 @@ LAYERS = (
     {"cost", "limits", "machine", "journal", "provenance", "objectives", "rates", "throughput", "devices", "sheets"},
     {"noise", "energy", "matching", "samples", "explain", "choose", "session_options", "report_sheet", "bench_columns"},
     {"budget_file", "plan", "progress", "tuning", "settle", "bench_sheet", "bench_facts", "made_up", "asked"},
-    {"load", "modules", "export", "parity", "worker", "placement", "precision"},
+    {"load", "modules", "export", "parity", "worker", "placement", "precision", "ties", "observed"},
+    {"surgery"},
+    {"importance"},
+    {"allotment", "reconstruction"},
     {"build", "session", "deliver"},
     {"torch_session", "serving"},
     {"bench"},
@@ -52,7 +55,7 @@ LAYERS = (
 )
 MAY_LOAD_HEAVY = {
     "export", "parity", "modules", "graph", "rewriting", "session", "bench", "worker", "placement", "precision",
-    "torch_session", "serving",
+    "torch_session", "serving", "ties", "observed", "surgery", "importance", "allotment", "reconstruction",
 }  # fmt: skip
 FOUNDATION = {"errors", "units", "timings", "records", "measurements", "stats"}
 # Ideas that several plug-ins of a kind need, and that know nothing of any of them.
@@ -71,6 +74,12 @@ SHARED_BY_PLUGINS = {
     "bench_columns",
     "bench_sheet",
     "bench_facts",
+    "ties",
+    "observed",
+    "surgery",
+    "importance",
+    "allotment",
+    "reconstruction",
 }
 
 
