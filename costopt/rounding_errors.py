@@ -31,15 +31,14 @@ def errors(model: onnx.ModelProto, rounded: Sequence[RoundedLayer], inputs: Iter
 
     Raises CandidateError when the model can't be run.
     """
-    session = opened(with_switches(model, rounded))
-    off = {_switch(one): np.array(False) for one in rounded}
+    session, off = opened(with_switches(model, rounded)), switches_off(rounded)
     sums, reference_sum = dict.fromkeys((one.layer.node.name for one in rounded), 0.0), 0.0
     for batch in inputs:
         with rewriting.third_party("measuring sensitivity"):
             reference = _doubles(session.run(None, {**batch, **off}))
             reference_sum += _square(reference)
             for one in rounded:
-                outputs = _doubles(session.run(None, {**batch, **off, _switch(one): np.array(True)}))
+                outputs = _doubles(session.run(None, {**batch, **off, **switch_on(one)}))
                 sums[one.layer.node.name] += _square(
                     here - there for here, there in zip(outputs, reference, strict=True)
                 )
@@ -60,6 +59,16 @@ def with_switches(model: onnx.ModelProto, rounded: Sequence[RoundedLayer]) -> on
     del made.graph.node[:]
     made.graph.node.extend(ordered)
     return made
+
+
+def switches_off(rounded: Sequence[RoundedLayer]) -> dict[str, NDArray[np.bool_]]:
+    """The inputs that leave every layer of `with_switches` in float32."""
+    return {_switch(one): np.array(False) for one in rounded}
+
+
+def switch_on(one: RoundedLayer) -> dict[str, NDArray[np.bool_]]:
+    """The input that rounds this layer."""
+    return {_switch(one): np.array(True)}
 
 
 def _switch(one: RoundedLayer) -> str:

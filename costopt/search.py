@@ -8,20 +8,21 @@ All that is found lies in the run's folder (`journal`), so that the same command
 import datetime
 import logging
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from costopt import choose, deliver, load, machine, provenance, race, tuning
+from costopt import choose, deliver, layer_costs, load, machine, provenance, race, tuning
 from costopt.bench import Subject
 from costopt.build import Prepared, artifact_of, prepare, split
 from costopt.disk import write_atomically
-from costopt.errors import CandidateError, CostoptError, UsageError
+from costopt.errors import CandidateError, CostoptError, NotApplicable, UsageError
 from costopt.graph import files as files_of
 from costopt.heats import Blind, Heats, Watcher
 from costopt.journal import Journal, from_json, stored, to_json
+from costopt.measurements import LayersMeasured, SensitivityReport
 from costopt.pipeline import Job
 from costopt.records import Candidate, Machine, ModelSource, Plan, Report, Run
-from costopt.tries import Tries, baseline_of, clash_note, found_providers, what_to_try
+from costopt.tries import Found, Tries, baseline_of, clash_note, found_providers, what_to_try
 from costopt.worker import Child
 
 log = logging.getLogger("costopt")
@@ -42,18 +43,15 @@ def compress(source: ModelSource, plan: Plan, out: Path, watcher: Watcher | None
     """
     began = time.monotonic()
     refuse_early(plan)
-    files = _files(source)
-    providers, here = found_providers(plan.providers), machine.here()
-    inputs, tools = provenance.digests(files, plan), provenance.versions()
-    baseline = baseline_of(plan, providers, here)
-    journal = Journal(out / provenance.run_id(source, plan, inputs, baseline.id, here, tools))
+    here = _Here.found(source, plan)
+    journal = here.journal(out)
     with journal.held():
         journal.mend()
         prepared = _prepared(source, plan, journal)
-        tries = what_to_try(plan, prepared.graph, prepared.offers, providers, here)
-        journal.write_run(_run(source, plan, prepared, tries, here, inputs, tools, journal))
+        tries = what_to_try(plan, prepared.graph, prepared.offers, here.providers, here.machine)
+        journal.write_run(_run(here, prepared, tries, journal))
         journal.write_plan(plan)
-        job = Job(str(journal.folder), source, plan, prepared, tries.baseline, here.fingerprint)
+        job = Job(str(journal.folder), source, plan, prepared, tries.baseline, here.machine.fingerprint)
         heats = Heats(job, tries, journal, watcher or Blind())
         heats.measure(began + (1 - TUNING_SHARE if plan.tune else 1.0) * plan.time_limit_s)
         if plan.tune:
@@ -61,6 +59,51 @@ def compress(source: ModelSource, plan: Plan, out: Path, watcher: Watcher | None
         report = heats.report()
         deliver.deliver(report, journal)
     return report, journal
+
+
+def sensitivity(source: ModelSource, plan: Plan, out: Path, samples: int) -> SensitivityReport:
+    """Look at the original's layers one by one, on `samples` of the evaluation data; the run's folder is `compress`'s.
+
+    Raises UsageError for what the user must mend, CostoptError when the original can't be looked at.
+    """
+    from costopt.sensitivity import measure
+
+    here = _Here.found(source, plan)
+    journal = here.journal(out)
+    with journal.held():
+        prepared = _prepared(source, plan, journal)
+        request = {"prepared": to_json(prepared), "run": str(journal.folder), "samples": samples}
+        try:
+            with Child("sensitivity", journal.folder / "logs" / "sensitivity.log") as child:
+                answer = child.ask(measure, request, PREPARE_LIMIT_S)
+        except (CandidateError, NotApplicable) as problem:
+            raise CostoptError(f"{Path(source.path).name}: {problem.reason}") from problem
+    measured = from_json(LayersMeasured, answer["layers"])
+    return layer_costs.report(measured, Path(source.path).name, here.machine, prepared.metric, prepared.against, plan)
+
+
+@dataclass(frozen=True)
+class _Here:
+    """A model and a plan on this machine: what a run's name is made of."""
+
+    source: ModelSource
+    plan: Plan
+    providers: Found
+    machine: Machine
+    inputs: dict[str, str]
+    tools: dict[str, str]
+
+    @classmethod
+    def found(cls, source: ModelSource, plan: Plan) -> "_Here":
+        """Raises UsageError for a model or data that can't be read, and when no provider can work here."""
+        files, providers = _files(source), found_providers(plan.providers)
+        return cls(source, plan, providers, machine.here(), provenance.digests(files, plan), provenance.versions())
+
+    def journal(self, out: Path) -> Journal:
+        """The run's folder under `out`."""
+        baseline = baseline_of(self.plan, self.providers, self.machine)
+        run = provenance.run_id(self.source, self.plan, self.inputs, baseline.id, self.machine, self.tools)
+        return Journal(out / run)
 
 
 def refuse_early(plan: Plan) -> None:
@@ -109,35 +152,26 @@ def _prepared(source: ModelSource, plan: Plan, journal: Journal) -> Prepared:
 # ---------------------------------------------------------------------------------------- the run's record
 
 
-def _run(
-    source: ModelSource,
-    plan: Plan,
-    prepared: Prepared,
-    tries: Tries,
-    here: Machine,
-    inputs: dict[str, str],
-    tools: dict[str, str],
-    journal: Journal,
-) -> Run:
+def _run(here: _Here, prepared: Prepared, tries: Tries, journal: Journal) -> Run:
     """What all candidates share; of a search that was interrupted, also what it tried so far and why."""
     earlier = journal.run() if tries.space and journal.has_run() else None
     listed = (*tries.candidates, *(one.candidate for one in tries.settled), *(earlier.candidates if earlier else ()))
     return Run(
         id=journal.folder.name,
-        model=Path(source.path).name,
+        model=Path(here.source.path).name,
         format=prepared.format,
         baseline=tries.baseline.id,
         metric=prepared.metric,
         against=prepared.against,
-        machine=here,
+        machine=here.machine,
         graph=prepared.graph,
         parity=prepared.parity,
-        versions=tools,
-        inputs=inputs,
-        seed=plan.seed,
+        versions=here.tools,
+        inputs=here.inputs,
+        seed=here.plan.seed,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         candidates=tuple({one.id: one for one in listed}.values()),
-        notes=_notes(plan, prepared, journal),
+        notes=_notes(here.plan, prepared, journal),
         reasons=earlier.reasons if earlier else {},
     )
 

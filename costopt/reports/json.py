@@ -10,8 +10,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from costopt import bench_facts
-from costopt.measurements import BenchReport
+from costopt import bench_facts, layer_sheet
+from costopt.measurements import BenchReport, SensitivityReport
 from costopt.records import (
     REPORT_SCHEMA,
     Bought,
@@ -27,7 +27,7 @@ from costopt.records import (
     Run,
     Usd,
 )
-from costopt.reports import Render
+from costopt.reports import AnyReport, Render
 
 Json_ = dict[str, object]
 
@@ -36,10 +36,19 @@ Json_ = dict[str, object]
 class Json(Render):
     """One object, indented, keys in a fixed order."""
 
-    def __call__(self, report: Report | BenchReport, width: int = 100, colour: bool = False) -> str:  # noqa: ARG002
+    def __call__(self, report: AnyReport, width: int = 100, colour: bool = False) -> str:  # noqa: ARG002
         """The report as one JSON object; there is neither width nor colour here."""
-        facts = bench_facts.nested(report) if isinstance(report, BenchReport) else _report(report)
-        return json.dumps(_finite(facts), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+        return json.dumps(_finite(_facts(report)), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def _facts(report: AnyReport) -> Json_:
+    match report:
+        case BenchReport():
+            return bench_facts.nested(report)
+        case SensitivityReport():
+            return layer_sheet.nested(report)
+        case Report():
+            return _report(report)
 
 
 def _report(report: Report) -> Json_:
