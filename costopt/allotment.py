@@ -21,7 +21,7 @@ from torch import Tensor, fx
 from costopt.importance import Scores
 from costopt.observed import Inputs, floats
 from costopt.surgery import Gone, masked
-from costopt.ties import Group, Structure
+from costopt.ties import Group, Structure, Work
 
 TRIED = (0.25, 0.5, 0.75, 0.875)
 """Shares of a group that are masked to draw its curve; what lies between is interpolated."""
@@ -100,32 +100,44 @@ def _error(wanted: list[list[Tensor]], got: list[list[Tensor]]) -> float:
     return float(np.mean(errors))
 
 
-def allotted(structure: Structure, drawn: Sequence[Curve], found: Scores, share: float) -> tuple[Gone, float]:
-    """Which units go so that `share` of the multiply-accumulates goes, and the share that really does.
+def allotted(
+    structure: Structure, work: Sequence[Work], drawn: Sequence[Curve], found: Scores, share: float
+) -> tuple[Gone, float]:
+    """Which units go so that `share` of the `work` goes, and the share that really does.
 
     The second number is smaller than `share` when the groups hold no more.
     """
     gone = np.zeros(structure.count, dtype=bool)
     lost = [0] * len(drawn)
-    total = now = structure.macs(gone)
+    reach = [
+        [one for one in work if any(np.isin(curve.order, structure.unit[axis]).any() for axis in one.axes)]
+        for curve in drawn
+    ]
+    total = now = structure.macs(gone, work)
     while now > (1 - share) * total:
-        steps = [_step(structure, curve, at, gone) for curve, at in zip(drawn, lost, strict=True)]
+        steps = [
+            _step(structure, touched, curve, at, gone) for touched, curve, at in zip(reach, drawn, lost, strict=True)
+        ]
         price, best = min((step[0], index) for index, step in enumerate(steps))
         if price == np.inf:
             break
         lost[best] = steps[best][1]
         gone[drawn[best].order[: lost[best]]] = True
-        now = structure.macs(gone)
+        now = structure.macs(gone, work)
     _spare(structure, gone, found)
-    return gone, 1 - structure.macs(gone) / total
+    return gone, 1 - structure.macs(gone, work) / total
 
 
-def _step(structure: Structure, curve: Curve, lost: int, gone: Gone) -> tuple[float, int]:
+def _touched(structure: Structure, work: Sequence[Work], curve: Curve) -> list[Work]:
+    """The part of the work that depends on a group."""
+    return [one for one in work if any(np.isin(curve.order, structure.unit[axis]).any() for axis in one.axes)]
+
+
+def _step(structure: Structure, touched: Sequence[Work], curve: Curve, lost: int, gone: Gone) -> tuple[float, int]:
     """Error for each multiply-accumulate saved by the next step of a group, and what is lost then."""
     further = curve.next(lost)
     if further is None:
         return np.inf, lost
-    touched = [one for one in structure.work if any(np.isin(curve.order, structure.unit[a]).any() for a in one.axes)]
     after = gone.copy()
     after[curve.order[:further]] = True
     saved = structure.macs(gone, touched) - structure.macs(after, touched)

@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx
 
+from costopt.errors import CandidateError
 from costopt.observed import Edges, Inputs, floats, values
 from costopt.surgery import tensor_of
 from costopt.ties import Reader, Structure
@@ -28,18 +29,28 @@ from costopt.ties import Reader, Structure
 Importance = Literal["group_norm", "activation", "taylor"]
 Scores = NDArray[np.float64]
 
+SMALLEST = 1e-12
+"""Outputs of a smaller norm are taken as they are: they are zero."""
+
 
 def scores(
     kind: Importance, module: fx.GraphModule, structure: Structure, batches: Iterable[Inputs], seed: int
 ) -> Scores:
-    """A number for each unit; larger ones matter more. They compare units of a group, not groups."""
+    """A number for each unit; larger ones matter more. They compare units of a group, not groups.
+
+    Raises CandidateError when some are not finite.
+    """
     match kind:
         case "group_norm":
-            return group_norm(module, structure)
+            found = group_norm(module, structure)
         case "activation":
-            return activation(module, structure, batches)
+            found = activation(module, structure, batches)
         case "taylor":
-            return taylor(module, structure, batches, seed)
+            found = taylor(module, structure, batches, seed)
+    if not np.isfinite(found).all():
+        words = f"the importance of channels is not finite ({kind}): weights or calibration values are NaN or infinite"
+        raise CandidateError("compress", words)
+    return found
 
 
 def group_norm(module: fx.GraphModule, structure: Structure) -> Scores:
@@ -89,12 +100,12 @@ def _moves(
     edges = Edges(module, [(reader.node, reader.source) for reader in structure.readers])
     with torch.enable_grad():
         outputs = floats(edges.run(*inputs))
-        loss = sum(
-            (one / one.detach().norm() * torch.randn(one.shape, generator=random)).sum()
+        parts = [
+            (one / one.detach().norm().clamp_min(SMALLEST) * torch.randn(one.shape, generator=random)).sum()
             for one in outputs
             if one.requires_grad
-        )
-        assert isinstance(loss, Tensor)
+        ]
+        loss = torch.stack(parts).sum()
         read = [edges.seen[reader.node] for reader in structure.readers]
         derivatives = torch.autograd.grad(loss, read, allow_unused=True)
     moves = []

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator
 
+import numpy as np
 import torch
 from torch import Tensor, fx
 from torch.utils import _pytree as pytree
@@ -12,21 +13,39 @@ from costopt.methods import Context
 Inputs = tuple[Tensor, ...]
 
 
-def batches(context: Context, size: int, samples: int) -> Iterator[Inputs]:
+def batches(module: fx.GraphModule, context: Context, size: int, samples: int) -> Iterator[Inputs]:
     """At most `samples` calibration samples as tensors, in the order of the module's arguments.
 
+    A model with a batch of fixed size gets batches of that size, the last one filled up with samples of its own.
     Raises CandidateError when there is no sample.
     """
     if min(context.calibration.samples, samples) < 1:
         words = f"{samples} of {context.calibration.samples} calibration samples: one is needed at least"
         raise CandidateError("compress", words)
-    for batch in context.calibration.batches(size, samples):
-        yield tuple(torch.from_numpy(batch[name]) for name in context.input_names)
+    fixed = _fixed_batch(module)
+    for batch in context.calibration.batches(fixed or size, samples):
+        arrays = (batch[name] for name in context.input_names)
+        yield tuple(torch.from_numpy(np.resize(one, (fixed or len(one), *one.shape[1:]))) for one in arrays)
+
+
+def _fixed_batch(module: fx.GraphModule) -> int | None:
+    """The batch that the model was exported with, when it takes no other."""
+    first = next((node for node in module.graph.nodes if node.op == "placeholder"), None)
+    value = first.meta.get("val") if first is not None else None
+    size = value.shape[0] if isinstance(value, Tensor) and value.ndim else None
+    return size if isinstance(size, int) else None
 
 
 def floats(given: object) -> list[Tensor]:
-    """The outputs that are floats, flat."""
-    return [leaf for leaf in pytree.tree_leaves(given) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
+    """The outputs that are floats, flat.
+
+    Raises CandidateError when there are none: then nothing tells how far a change moves the model.
+    """
+    leaves = pytree.tree_leaves(given)
+    found = [leaf for leaf in leaves if isinstance(leaf, Tensor) and leaf.is_floating_point()]
+    if not found:
+        raise CandidateError("compress", "no output is a float: nothing tells how far the model moves when it changes")
+    return found
 
 
 def values(module: fx.GraphModule, nodes: Collection[fx.Node], inputs: Inputs) -> dict[fx.Node, Tensor]:

@@ -20,7 +20,9 @@ from torch import Tensor, fx, nn
 
 from costopt.observed import Inputs, values
 from costopt.surgery import Gone
-from costopt.ties import Reader, Structure, aten
+from costopt.ties import Reader, Structure
+
+aten = torch.ops.aten
 
 ROWS = 4096
 """Positions of one batch that are looked at; pictures have many that say the same."""
@@ -199,14 +201,14 @@ def _channels_last(layer: Solvable, given: Tensor) -> Tensor:
 
 
 def _put(layer: Solvable, gram: Tensor, product: Tensor) -> None:
-    """Solve for the change of weights and bias; keep the old ones when there is no finite solution."""
+    """Solve for the change of weights and bias; keep the old ones where float64 finds no solution."""
     old = layer.weight.detach().double().flatten(1)
     bias = layer.bias.detach().double() if layer.bias is not None else torch.zeros(len(old), dtype=torch.float64)
     before = torch.cat([old, bias[:, None]], dim=1).T
-    ridge = RIDGE * float(gram.diagonal()[:-1].mean()) * torch.ones(len(gram), dtype=torch.float64)
+    ridge = max(RIDGE * float(gram.diagonal()[:-1].mean()), 1e-12) * torch.ones(len(gram), dtype=torch.float64)
     ridge[-1] = 0  # the constant is free: means must be right
-    change = torch.linalg.lstsq(gram + ridge.diag(), product - gram @ before, driver="gelsd").solution
-    after = (before + change).T.float()
-    if after.isfinite().all():
+    factor, failed = torch.linalg.cholesky_ex(gram + ridge.diag())
+    after = (before + torch.cholesky_solve(product - gram @ before, factor)).T.float()
+    if not failed and after.isfinite().all():
         layer.weight = nn.Parameter(after[:, :-1].reshape(layer.weight.shape).contiguous(), layer.weight.requires_grad)
         layer.bias = nn.Parameter(after[:, -1].contiguous(), layer.weight.requires_grad)

@@ -33,7 +33,7 @@ def macs(module: fx.GraphModule, inputs: Sequence[Tensor]) -> dict[str, int]:
     The first axis of the first input is taken for the batch. What recurrent layers compute is not counted.
     """
     batch = len(inputs[0])
-    return {one.node.name: one.macs // batch for one in structure_of(module, inputs).work}
+    return {one.node: one.macs // batch for one in structure_of(module, inputs).work}
 
 
 def parameters(module: nn.Module) -> int:
@@ -65,8 +65,8 @@ def remove(module: fx.GraphModule, structure: Structure, gone: Gone) -> None:
             raise CandidateError("compress", "a layer would be left without channels: take fewer away")
     for node in module.graph.nodes:
         _follow(node, structure, gone)
-        for stale in ("val", "tensor_meta"):
-            node.meta.pop(stale, None)
+        if node.op != "placeholder":  # their sizes are the model's interface
+            node.meta.pop("val", None)
     _shrink(module, structure, gone)
     module.recompile()
 

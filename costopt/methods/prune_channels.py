@@ -34,7 +34,7 @@ from costopt.methods import Context, Knob, TorchMethod
 from costopt.observed import Inputs, batches
 from costopt.reconstruction import reconstruct
 from costopt.records import Value
-from costopt.ties import structure_of
+from costopt.ties import Structure, structure_of
 from costopt.units import percent
 
 BATCH = 32
@@ -67,24 +67,28 @@ class PruneChannels(TorchMethod):
         """
         self._check()
         surgery.tidy(module)
-        structure = structure_of(module, next(batches(context, 2, 2)))
+        structure = structure_of(module, next(batches(module, context, 2, 2)))
         if not structure.groups:
             raise NotApplicable("no layer can lose channels: each width is fixed by an input, an output or a LayerNorm")
-        found = scores(self.importance, module, structure, self._read(context), context.seed)
-        drawn = curves(
-            module, structure, structure.groups, found, self.round_to, list(batches(context, BATCH, TRIED_SAMPLES))
-        )
-        gone, share = allotted(structure, drawn, found, self.macs)
+        teacher = surgery.copied(module)
+        gone = self._chosen(module, structure, context)
+        surgery.remove(module, structure, gone)
+        if self.reconstruct:
+            reconstruct(module, teacher, structure, gone, lambda: self._read(module, context), context.seed)
+        return module
+
+    def _chosen(self, module: fx.GraphModule, structure: Structure, context: Context) -> surgery.Gone:
+        """The units that go."""
+        found = scores(self.importance, module, structure, self._read(module, context), context.seed)
+        tried = list(batches(module, context, BATCH, TRIED_SAMPLES))
+        drawn = curves(module, structure, structure.groups, found, self.round_to, tried)
+        gone, share = allotted(structure, structure.work, drawn, found, self.macs)
         if share < self.macs:
             raise NotApplicable(
                 f"{percent(share)} of the multiply-accumulates sit in channels that can go, and {percent(self.macs)} "
                 "should: ask for less with macs"
             )
-        teacher = surgery.copied(module)
-        surgery.remove(module, structure, gone)
-        if self.reconstruct:
-            reconstruct(module, teacher, structure, gone, lambda: self._read(context), context.seed)
-        return module
+        return gone
 
     def _check(self) -> None:
         if not 0 < self.macs < 1:
@@ -92,5 +96,5 @@ class PruneChannels(TorchMethod):
         if self.round_to < 1:
             raise CandidateError("compress", f"round_to must be at least 1, not {self.round_to}")
 
-    def _read(self, context: Context) -> Iterator[Inputs]:
-        return batches(context, BATCH, self.samples)
+    def _read(self, module: fx.GraphModule, context: Context) -> Iterator[Inputs]:
+        return batches(module, context, BATCH, self.samples)
