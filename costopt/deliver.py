@@ -18,7 +18,7 @@ from pathlib import Path
 from costopt import costz, plugins, session_options
 from costopt.build import MODEL, artifact_of, folder_of
 from costopt.disk import faults, write_atomically
-from costopt.errors import CandidateError
+from costopt.errors import CandidateError, UsageError
 from costopt.graph import copy
 from costopt.journal import Journal
 from costopt.records import Artifact, Report, Row, Setting, Spec
@@ -50,9 +50,10 @@ def deliver(report: Report, journal: Journal) -> None:
         return
     chosen = journal.folder / "chosen"
     _copy(folder_of(row.candidate.recipe, journal.folder), chosen)
-    _pack(chosen)
+    packed_bytes = _pack(chosen)
     leave_settings(row.candidate.setting, MODEL, chosen)
-    write_atomically(journal.folder / "manifest.json", json.dumps(_manifest(report, row, artifact), indent=2) + "\n")
+    manifest = _manifest(report, row, artifact) | {"packed_bytes": packed_bytes}
+    write_atomically(journal.folder / "manifest.json", json.dumps(manifest, indent=2) + "\n")
 
 
 def leave_settings(setting: Setting, model: str, folder: Path) -> None:
@@ -79,10 +80,15 @@ def _copy(source: Path, target: Path) -> None:
         scratch.rename(target)
 
 
-def _pack(chosen: Path) -> None:
-    """Leave a `.costz` beside the chosen file where that is worth it."""
-    if costz.likely_share(chosen / MODEL) < WORTH_PACKING:
-        costz.pack(chosen / MODEL, chosen / PACKED)
+def _pack(chosen: Path) -> int | None:
+    """Leave a `.costz` beside the chosen file where that is worth it; its bytes."""
+    if costz.likely_share(chosen / MODEL) > WORTH_PACKING:
+        return None
+    try:
+        return costz.pack(chosen / MODEL, chosen / PACKED)
+    except UsageError as problem:  # nothing but zeros is left of it: of no use, but what was asked for
+        log.warning("no %s was written: %s", PACKED, problem)
+        return None
 
 
 def _manifest(report: Report, row: Row, artifact: Artifact) -> dict[str, object]:

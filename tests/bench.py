@@ -6,7 +6,8 @@
   (onnxruntime_perf_test, ONNX Runtime's own stopwatch, is built from its sources only: no package carries it);
 - the same model under two names: how often costopt tells them apart (a 95 % interval may, one time in twenty);
 - intervals on simulated samples of known ratio: how often they hold it (`bench_statistics`);
-- the server scenario against queueing theory, in virtual time (`bench_queueing`).
+- the server scenario against queueing theory, in virtual time (`bench_queueing`);
+- how small two LeNets can be stored, and what that costs in accuracy (`bench_storage`).
 """
 
 import argparse
@@ -32,7 +33,7 @@ from costopt.journal import Journal
 from costopt.records import InputSpec, Setting, Spec, Timing
 from costopt.samples import Samples, match, open_source
 from costopt.worker import Child
-from tests import bench_queueing, bench_statistics, factories
+from tests import bench_queueing, bench_statistics, bench_storage, factories
 
 EXAMPLE = Path(__file__).parent.parent / "configs" / "fashion-mnist"
 
@@ -249,7 +250,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--pairs", type=int, default=15)
     parser.add_argument("--times", type=int, default=20)
-    parser.add_argument("--only", choices=("help", "choose", "harness", "same", "statistics", "queueing"), default=None)
+    parts = ("help", "choose", "harness", "same", "statistics", "queueing", "storage")
+    parser.add_argument("--only", choices=parts, default=None)
     asked = parser.parse_args()
     print(f"costopt bench, {datetime.date.today()}")
     with tempfile.TemporaryDirectory() as name:
@@ -267,6 +269,8 @@ def main() -> None:
         bench_statistics.main()
     if asked.only in (None, "queueing"):
         bench_queueing.main()
+    if asked.only in (None, "storage"):
+        bench_storage.main()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""init, list, schema and doctor: what they print, where, and how they end."""
+"""init, list, schema, doctor, pack and unpack: what they print, where, and how they end."""
 
 import functools
 import json
@@ -15,9 +15,12 @@ from costopt.commands import doctor as doctoring
 from costopt.commands.doctor import Finding, Form, doctor
 from costopt.commands.init import init
 from costopt.commands.list import list_
+from costopt.commands.pack import pack
 from costopt.commands.schema import schema
+from costopt.commands.unpack import unpack
 from costopt.errors import UsageError
 from costopt.timings import Noise
+from tests import onnx_graphs
 
 GIB = 2**30
 
@@ -351,3 +354,36 @@ def test_onnx_runtime_sends_no_telemetry_once_costopt_is_imported(tmp_path: Path
     script = "import costopt, onnxruntime, os, time; assert os.environ['ORT_DISABLE_TELEMETRY'] == '1'; time.sleep(0.5)"
     subprocess.run([sys.executable, "-c", script], env={**os.environ, "TMPDIR": str(tmp_path)}, check=True)
     assert list(tmp_path.iterdir()) == []
+
+
+# ---------------------------------------------------------------------------------------- pack and unpack
+
+
+def test_pack_prints_the_file_and_what_it_saved_and_unpack_gives_the_model_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = onnx_graphs.save_mlp(tmp_path / "model.onnx")
+    pack(source)
+    printed = capsys.readouterr()
+    assert printed.out == f"{tmp_path / 'model.costz'}\n"
+    assert printed.err == "301 kB in 252 kB: 1.20x\n"
+    unpack(tmp_path / "model.costz", tmp_path / "back.onnx")
+    assert capsys.readouterr().out == f"{tmp_path / 'back.onnx'}\n"
+    assert (tmp_path / "back.onnx").read_bytes() == source.read_bytes()
+
+
+def test_unpack_leaves_a_model_that_is_there_alone(tmp_path: Path) -> None:
+    source = onnx_graphs.save_trees(tmp_path / "model.onnx")
+    pack(source)
+    with pytest.raises(UsageError, match="is there already and stays as it is"):
+        unpack(tmp_path / "model.costz")
+
+
+def test_a_damaged_file_ends_in_one_line_and_exit_code_2(tmp_path: Path) -> None:
+    (tmp_path / "model.costz").write_bytes(b"COSTZ\x01 and then something else")
+    command = [sys.executable, "-m", "costopt", "unpack", str(tmp_path / "model.costz")]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    words = "the file is damaged (its checksum differs); copy or download it again"
+    assert ended.stderr == f"costopt: {tmp_path / 'model.costz'}: {words}\n"
+    assert ended.stdout == ""

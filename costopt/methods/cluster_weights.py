@@ -51,7 +51,8 @@ Values = NDArray[np.float64]
 class ClusterWeights(TorchMethod):
     """Let the weights of a layer share few values: 2^`bits` of them, `bits` from 2 to 8.
 
-    They are tuned for `seconds`, or for `steps` batches when they are given; not at all when `seconds` is 0.
+    They are tuned for `seconds`, or for `steps` batches when they are given; not at all when `seconds` is 0. `augment`
+    is as in `distill`: auto, none, or some of flip, shift, mixup, noise and replace, joined by +.
     """
 
     automatic: ClassVar[tuple[Mapping[str, Value], ...]] = ({},)
@@ -60,6 +61,7 @@ class ClusterWeights(TorchMethod):
     bits: int = 5
     seconds: float = 60.0
     steps: int | None = None
+    augment: str = "auto"
 
     def unsuitable(self, graph: Graph) -> str | None:
         """When there are too few weights for a codebook."""
@@ -86,7 +88,8 @@ class ClusterWeights(TorchMethod):
             return module
         module.requires_grad_(True)  # a model that was frozen to be exported learns as well
         with moving_together(found.values()), suppress(NotApplicable):  # tuning came no nearer: it changed nothing
-            teach(module, context, Lesson(Budget(self.seconds, self.steps)), "cluster_weights")
+            lesson = Lesson(Budget(self.seconds, self.steps), augment=self.augment)
+            teach(module, context, lesson, "cluster_weights")
         return module
 
 
