@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn import functional
 
 TINY = 1e-12
-"""Keeps the loss of a constant output finite."""
+SMALL_SHARE = 1e-6
+"""The least that a variance is taken for, absolutely and as a share of the mean square: rounding is no error."""
 
 UNIT = 1e-2
 """Rows whose lengths are within this of 1 were normalised: embeddings, not scores."""
@@ -26,7 +27,8 @@ def are_scores(output: Tensor) -> bool:
 
 def relative_error(student: Tensor, teacher: Tensor) -> Tensor:
     """Mean squared error over the teacher's variance, a scalar."""
-    return functional.mse_loss(student, teacher) / teacher.var(correction=0).clamp(min=TINY)
+    least = SMALL_SHARE * teacher.square().mean() + TINY
+    return functional.mse_loss(student, teacher) / torch.maximum(teacher.var(correction=0), least)
 
 
 def divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:

@@ -148,6 +148,14 @@ def test_infinite_inputs_are_refused() -> None:
         Distill(steps=2)(module, Context(Held(arrays), context.input_names, context.original))
 
 
+def test_token_numbers_beyond_the_vocabulary_are_refused() -> None:
+    module, context, _ = case("encoder")
+    arrays = PATIENTS["encoder"].arrays(32)
+    arrays["input_ids"] = arrays["input_ids"] + 1000
+    with pytest.raises(CandidateError, match="can't be run on a batch of calibration inputs: index out of range"):
+        Distill(steps=2)(module, Context(Held(arrays), context.input_names, context.original))
+
+
 # ---------------------------------------------------------------------------------------- the way of computing
 
 
@@ -187,6 +195,11 @@ def test_what_the_teacher_said_is_remembered() -> None:
     assert known is not None
     assert torch.equal(known[0], torch.tensor([[10.0], [20.0]]))
     assert said.recall(np.array([1, 3])) is None
+
+
+def test_the_rate_follows_what_the_model_is_made_of() -> None:
+    rates = {name: teaching.usual_rate(PATIENTS[name].graph()) for name in ("encoder", "cnn", "lenet")}
+    assert rates["encoder"] < rates["lenet"] < rates["cnn"]
 
 
 def test_a_model_with_a_fixed_batch_learns_in_such_batches() -> None:
