@@ -33,11 +33,13 @@ ALIKE = 1e-6
 SMALL_BATCH = 8
 """Statistics of fewer samples mislead BatchNorm, which then keeps those that it has (Wu and He, arXiv:1803.08494)."""
 
-RATES = {"attention": 5e-4, "batch_norm": 1e-2, "neither": 2e-3}
+RATES = {"attention": 2e-4, "batch_norm": 1e-2, "neither": 2e-3}
 """Peak learning rates by what a model is made of.
 
 With BatchNorm (residual CNN, pruned to half the width, 80,000 images seen, squared error alone, top-1 on 4,000 test
 images; measured 2026-11): 91.9 % at 1e-3 and 3e-3, 92.4 % at 1e-2; SGD with momentum 91.8 % at 0.05, 92.2 % at 0.2.
+With attention (a text encoder of 22.7M parameters, two of six layers cut out, 30 steps of 16 sequences, mean cosine to
+the original on 100 unseen ones, 0.696 before; measured 2026-11): 0.858 at 2e-4, 0.844 at 6e-4.
 """
 
 BATCH, BATCH_OF_TOKENS = 128, 32

@@ -1,6 +1,10 @@
 """Distillation: a damaged model learns from the original, and what can't be learned from is refused."""
 
 import logging
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -110,6 +114,36 @@ def test_a_killed_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             LEARNING(first, context)
     second, context, _ = case("cnn", tmp_path / "kept")
     LEARNING(second, context)
+    for name, tensor in whole.named_parameters():
+        assert torch.allclose(second.get_parameter(name), tensor, atol=1e-6), name
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from costopt import resuming
+from tests.test_method_distill import LEARNING, case
+resuming.EVERY_S, resuming.SHARE = 0.0, 1e9
+module, context, _ = case("lenet", Path(sys.argv[1]))
+LEARNING(module, context)
+"""
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_hard_leaves_a_state_to_go_on_from(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    process = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)])
+    while not (tmp_path / "training.pt").exists():
+        assert process.poll() is None
+        time.sleep(0.001)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    (whole, context, _), (second, kept, _) = case("lenet"), case("lenet", tmp_path)
+    LEARNING(whole, context)
+    with caplog.at_level(logging.INFO, "costopt"):
+        LEARNING(second, kept)
+    assert "distill: going on from step " in caplog.text
     for name, tensor in whole.named_parameters():
         assert torch.allclose(second.get_parameter(name), tensor, atol=1e-6), name
 
