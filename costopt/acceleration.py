@@ -60,7 +60,7 @@ def fastest(attempt: Callable[[Acceleration], Sequence[Tensor]]) -> Acceleration
     plain = Acceleration(device)
     try:
         wanted = attempt(plain)
-    except RuntimeError as problem:
+    except (RuntimeError, IndexError, ValueError) as problem:  # an embedding says so when a number is beyond its rows
         words = str(problem).strip().splitlines()[0]
         raise CandidateError(
             "compress", f"the model can't be run on a batch of calibration inputs: {words}"

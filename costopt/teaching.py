@@ -8,7 +8,7 @@ needed.
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,11 +33,14 @@ ALIKE = 1e-6
 SMALL_BATCH = 8
 """Statistics of fewer samples mislead BatchNorm, which then keeps those that it has (Wu and He, arXiv:1803.08494)."""
 
-RATES: Mapping[type[nn.Module], float] = {nn.LayerNorm: 5e-4, nn.BatchNorm2d: 1e-2}
-"""Peak rates for models with such a layer, the first that is there."""
+RATES = {"attention": 2e-4, "batch_norm": 1e-2, "neither": 2e-3}
+"""Peak learning rates by what a model is made of.
 
-USUAL_RATE = 2e-3
-"""The peak rate for models without a normalisation."""
+With BatchNorm (residual CNN, pruned to half the width, 80,000 images seen, squared error alone, top-1 on 4,000 test
+images; measured 2026-11): 91.9 % at 1e-3 and 3e-3, 92.4 % at 1e-2; SGD with momentum 91.8 % at 0.05, 92.2 % at 0.2.
+With attention (a text encoder of 22.7M parameters, two of six layers cut out, 30 steps of 16 sequences, mean cosine to
+the original on 100 unseen ones, 0.696 before; measured 2026-11): 0.858 at 2e-4, 0.844 at 6e-4.
+"""
 
 BATCH, BATCH_OF_TOKENS = 128, 32
 """Samples in a batch. A sequence of tokens costs as much as many images, and a short budget needs many steps."""
@@ -70,12 +73,12 @@ def teach(student: fx.GraphModule, context: Context, lesson: Lesson, name: str) 
     pair = Pair(student, context.original(), context.input_names, example, fixed_batch(student))
     try:
         task = _Teaching(pair, data, lesson, parsed(lesson.augment, example, data.samples), context.seed)
+        if task.score().loss < ALIKE:
+            raise NotApplicable("the model gives what the original gives already: there is nothing to learn from it")
         rate = lesson.learning_rate if lesson.learning_rate is not None else usual_rate(student)
         trained = train(student, task, lesson.budget, rate, name, context.folder, started_s)
     finally:
         pair.release()
-    if trained.before.loss < ALIKE:
-        raise NotApplicable("the model gives what the original gives already: there is nothing to learn from it")
     if trained.after == trained.before:
         words = f"after {trained.steps} steps of learning the model was no nearer to the original than before"
         raise NotApplicable(f"{words} (loss {trained.before.loss:.3g} on held-out samples)")
@@ -88,10 +91,12 @@ def _refuse(lesson: Lesson) -> None:
             raise CandidateError("compress", f"{name} must be more than 0, not {value:g}")
 
 
-def usual_rate(model: nn.Module) -> float:
-    """The peak learning rate that suits the model's layers."""
-    kinds = {type(part) for part in model.modules()}
-    return next((rate for kind, rate in RATES.items() if kind in kinds), USUAL_RATE)
+def usual_rate(module: fx.GraphModule) -> float:
+    """The peak learning rate that suits what the model is made of."""
+    if any("softmax" in str(node.target) or "dot_product_attention" in str(node.target) for node in module.graph.nodes):
+        return RATES["attention"]
+    norms = any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules())
+    return RATES["batch_norm" if norms else "neither"]
 
 
 def fixed_batch(module: fx.GraphModule) -> int | None:

@@ -32,6 +32,12 @@ def test_the_relative_error_knows_no_unit(teacher: Tensor, factor: float) -> Non
     assert float(relative_error(0.5 * factor * teacher, factor * teacher)) == pytest.approx(apart, rel=1e-3, abs=1e-6)
 
 
+def test_a_constant_output_that_is_met_but_for_rounding_counts_nothing() -> None:
+    constant = torch.full((20, 3), 7.0)
+    assert float(relative_error(constant * (1 + 1e-7), constant)) < 1e-6
+    assert float(relative_error(torch.zeros(20, 3), torch.zeros(20, 3))) == 0
+
+
 def test_the_divergence_is_that_of_the_definition() -> None:
     student, teacher = torch.tensor([[0.0, 0.0]]), torch.tensor([[math.log(3.0), 0.0]])
     wanted = 0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5)

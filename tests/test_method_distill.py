@@ -1,6 +1,10 @@
 """Distillation: a damaged model learns from the original, and what can't be learned from is refused."""
 
 import logging
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +118,36 @@ def test_a_killed_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         assert torch.allclose(second.get_parameter(name), tensor, atol=1e-6), name
 
 
+KILLED = """
+import sys
+from pathlib import Path
+from costopt import resuming
+from tests.test_method_distill import LEARNING, case
+resuming.EVERY_S, resuming.SHARE = 0.0, 1e9
+module, context, _ = case("lenet", Path(sys.argv[1]))
+LEARNING(module, context)
+"""
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_hard_leaves_a_state_to_go_on_from(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    process = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)])
+    while not (tmp_path / "training.pt").exists():
+        assert process.poll() is None
+        time.sleep(0.001)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    (whole, context, _), (second, kept, _) = case("lenet"), case("lenet", tmp_path)
+    LEARNING(whole, context)
+    with caplog.at_level(logging.INFO, "costopt"):
+        LEARNING(second, kept)
+    assert "distill: going on from step " in caplog.text
+    for name, tensor in whole.named_parameters():
+        assert torch.allclose(second.get_parameter(name), tensor, atol=1e-6), name
+
+
 # ---------------------------------------------------------------------------------------- what is refused
 
 
@@ -145,6 +179,14 @@ def test_infinite_inputs_are_refused() -> None:
     arrays = PATIENTS["cnn"].arrays(32)
     arrays["image"][20] = np.inf
     with pytest.raises(CandidateError, match="NaN or infinite values on calibration inputs"):
+        Distill(steps=2)(module, Context(Held(arrays), context.input_names, context.original))
+
+
+def test_token_numbers_beyond_the_vocabulary_are_refused() -> None:
+    module, context, _ = case("encoder")
+    arrays = PATIENTS["encoder"].arrays(32)
+    arrays["input_ids"] = arrays["input_ids"] + 1000
+    with pytest.raises(CandidateError, match="can't be run on a batch of calibration inputs: index out of range"):
         Distill(steps=2)(module, Context(Held(arrays), context.input_names, context.original))
 
 
@@ -187,6 +229,11 @@ def test_what_the_teacher_said_is_remembered() -> None:
     assert known is not None
     assert torch.equal(known[0], torch.tensor([[10.0], [20.0]]))
     assert said.recall(np.array([1, 3])) is None
+
+
+def test_the_rate_follows_what_the_model_is_made_of() -> None:
+    rates = {name: teaching.usual_rate(PATIENTS[name].graph()) for name in ("encoder", "cnn", "lenet")}
+    assert rates["encoder"] < rates["lenet"] < rates["cnn"]
 
 
 def test_a_model_with_a_fixed_batch_learns_in_such_batches() -> None:

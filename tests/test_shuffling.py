@@ -32,7 +32,7 @@ def test_what_is_judged_by_is_never_learned_from(count: int, batch: int, memory_
     data = Shuffled(numbered(count), batch, 0, memory_bytes)
     held_out = {int(x) for x in data.held_out["x"]}
     assert held_out.isdisjoint(epoch(data, 50))
-    assert 1 <= len(held_out) <= min(0.1 * count + 1, shuffling.HELD_OUT_MOST)
+    assert min(8, 0.1 * count) <= len(held_out) <= min(max(16, 0.1 * count + 1), shuffling.HELD_OUT_MOST)
     assert len(held_out) + data.samples == count
 
 
@@ -76,4 +76,4 @@ def test_samples_that_are_all_alike_are_refused() -> None:
 
 
 def test_one_input_that_is_constant_is_fine() -> None:
-    assert Shuffled(Held({"x": normal(64, 3), "mask": np.ones((64, 5))}), 4, 0).samples == 57
+    assert Shuffled(Held({"x": normal(64, 3), "mask": np.ones((64, 5))}), 4, 0).samples == 56
