@@ -21,8 +21,8 @@ def sheet(report: SensitivityReport) -> Sheet:
         headline=headline(report),
         grids=(Grid(_columns(report), expendable=("size", "operations")),),
         footnotes=(
-            "time: of the layer's kernel alone, on one thread, for one batch of calibration samples; shares are of all layers "
-            "with weights",
+            "time: of the layer's kernel alone, on one thread, for one batch of calibration samples; shares are of all "
+            "layers with weights",
             f"{report.metric}: how it changes when this layer alone is rounded to 8 bits, on "
             f"{units.count(report.samples)} samples, {units.percent(report.confidence)} interval",
         ),
