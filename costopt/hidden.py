@@ -22,7 +22,8 @@ def candidates(student: fx.GraphModule, teacher: fx.GraphModule) -> tuple[str, .
 
     A normalisation stands where a block ends, and its outputs are of one size throughout the network.
     """
-    both = [path for path in _called_once(student) if path in set(_called_once(teacher))]
+    known = set(_called_once(teacher))
+    both = [path for path in _called_once(student) if path in known]
     norms = tuple(path for path in both if isinstance(student.get_submodule(path), NORMS))
     return norms or tuple(path for path in both if isinstance(student.get_submodule(path), LAYERS))
 

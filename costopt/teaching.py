@@ -69,6 +69,7 @@ def teach(student: fx.GraphModule, context: Context, lesson: Lesson, name: str) 
     started_s = time.monotonic()
     _refuse(lesson)
     data = Shuffled(context.calibration, _batch(student, context, lesson), context.seed)
+    _refuse_part_batches(fixed_batch(student), data)
     example = tensors(next(data.batches()).inputs)
     pair = Pair(student, context.original(), context.input_names, example, fixed_batch(student))
     try:
@@ -89,6 +90,12 @@ def _refuse(lesson: Lesson) -> None:
     for name, value in (("batch", lesson.batch), ("temperature", lesson.temperature)):
         if value is not None and not value > 0:
             raise CandidateError("compress", f"{name} must be more than 0, not {value:g}")
+
+
+def _refuse_part_batches(fixed: int | None, data: Shuffled) -> None:
+    if fixed is not None and data.batch < fixed:
+        words = f"the model takes batches of {fixed} samples, and {data.samples} are there to learn from"
+        raise CandidateError("compress", f"{words}; give more calibration data, or export it with a varying batch")
 
 
 def usual_rate(module: fx.GraphModule) -> float:

@@ -17,9 +17,8 @@ from costopt.acceleration import Acceleration
 from costopt.errors import CandidateError, NotApplicable
 from costopt.methods import Arrays, Context
 from costopt.methods.distill import Distill
-from costopt.shuffling import Shuffled
 from tests.onnx_graphs import Held
-from tests.torch_patients import PATIENTS, context_of, outputs, relative_error
+from tests.torch_patients import PATIENTS, context_of, relative_error
 
 SAMPLES = 96
 
@@ -236,11 +235,24 @@ def test_the_rate_follows_what_the_model_is_made_of() -> None:
     assert rates["encoder"] < rates["lenet"] < rates["cnn"]
 
 
-def test_a_model_with_a_fixed_batch_learns_in_such_batches() -> None:
-    module = PATIENTS["cnn"].graph()
-    assert teaching.fixed_batch(module) is None
+def fixed(batch: int) -> tuple[fx.GraphModule, Context]:
+    """A damaged patient that says that it takes one batch size only."""
+    module, context, _ = case("lenet")
     image = next(node for node in module.graph.nodes if node.op == "placeholder")
-    image.meta["val"] = torch.empty((4, 1, 12, 12), device="meta")
-    assert teaching.fixed_batch(module) == 4
-    assert len(outputs(module, PATIENTS["cnn"].arrays(4))) == 1
-    assert Shuffled(Held(PATIENTS["cnn"].arrays(32)), 4, 0).batch == 4
+    assert teaching.fixed_batch(module) is None
+    image.meta["val"] = torch.empty((batch, 1, 12, 12), device="meta")
+    return module, context
+
+
+def test_a_model_with_a_fixed_batch_sees_no_other() -> None:
+    module, context = fixed(7)
+    sizes = set()
+    module.get_submodule("head").register_forward_hook(lambda *given: sizes.add(len(given[2])))
+    Distill(steps=3, batch=16)(module, context)
+    assert sizes == {7}
+
+
+def test_fewer_samples_than_a_fixed_batch_are_refused() -> None:
+    module, context = fixed(100)
+    with pytest.raises(CandidateError, match="the model takes batches of 100 samples, and 86 are there to learn from"):
+        Distill(steps=3)(module, context)
