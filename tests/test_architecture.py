@@ -38,6 +38,7 @@ LAYERS = (
         "smoothing",
         "equalization",
         "bias_correction",
+        "four_bits",
         "stopping",
         "warmup",
         "queueing",
@@ -63,7 +64,7 @@ MAY_LOAD_HEAVY = {
     "export", "parity", "modules", "graph", "rewriting", "session", "bench", "worker", "placement", "precision",
     "torch_session", "serving",
     "layers", "activations", "ranges", "qdq", "rounding_errors", "layer_times",
-    "smoothing", "equalization", "bias_correction",
+    "smoothing", "equalization", "bias_correction", "four_bits",
 }  # fmt: skip
 FOUNDATION = {"errors", "units", "timings", "records", "measurements", "stats"}
 # Ideas that several plug-ins of a kind need, and that know nothing of any of them.
@@ -85,6 +86,7 @@ SHARED_BY_PLUGINS = {
     "smoothing",
     "equalization",
     "bias_correction",
+    "four_bits",
     "user_code",
     "sheets",
     "report_sheet",
