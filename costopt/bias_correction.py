@@ -57,7 +57,7 @@ def _means(
 
 def _response(layer: Layer, weight: Floats, mean: Floats) -> Floats:
     """What each output channel gives on average when channels come in with these means. Shape: (channels out,)."""
-    kernel = weight.reshape(*weight.shape[:2], -1).sum(axis=2, dtype=np.float64)
+    kernel = weight.reshape(*weight.shape[:2], -1).sum(axis=2, dtype=np.float64) / _spread(layer)
     if layer.groups == 1:
         plain: Floats = np.tensordot(mean, kernel, axes=([0], [layer.axis_in]))
         return plain
@@ -65,6 +65,12 @@ def _response(layer: Layer, weight: Floats, mean: Floats) -> Floats:
     by_group = np.moveaxis(split, 1 + layer.axis_in, 1)  # groups, channels in, channels out
     grouped: Floats = np.einsum("gi,gio->go", mean.reshape(layer.groups, -1), by_group).reshape(-1)
     return grouped
+
+
+def _spread(layer: Layer) -> int:
+    """Over how many outputs what comes in at one place is spread by a transposed convolution's stride."""
+    strides = [one.ints for one in layer.node.attribute if one.name == "strides"]
+    return int(np.prod(strides[0])) if strides and layer.node.op_type == "ConvTranspose" else 1
 
 
 def _take_off(model: onnx.ModelProto, layer: Layer, added: Floats) -> None:

@@ -48,7 +48,7 @@ def pairs(model: onnx.ModelProto) -> Iterator[tuple[Layer, Layer]]:
     """Each layer with the only one that reads what it gives, neither sharing constants with others."""
     counts, readers, weights = uses(model), consumers(model), Weights(model)
     own = {
-        one.node.name: one
+        one.output: one
         for one in layers(model)
         if all(counts[name] == 1 and weights.is_float(name) for name in one.node.input[1:] if name)
     }
@@ -64,8 +64,8 @@ def _next(
     name = first.output
     while counts[name] == 1 and name in readers:
         (node,) = readers[name]
-        if node.name in own and node.input[0] == name:
-            return own[node.name]
+        if node.output[0] in own and node.input[0] == name:
+            return own[node.output[0]]
         if node.op_type not in PASSING:
             return None
         name = node.output[0]

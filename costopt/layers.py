@@ -128,6 +128,14 @@ def _read_names(graph: onnx.GraphProto) -> Iterator[str]:
                 yield from (one.name for one in inner.output)
 
 
+def drop_unread(model: onnx.ModelProto) -> None:
+    """Remove the constants that nothing reads."""
+    counts = uses(model)
+    kept = [tensor for tensor in model.graph.initializer if counts[tensor.name]]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
+
+
 def consumers(model: onnx.ModelProto) -> dict[str, list[onnx.NodeProto]]:
     """The nodes that read each tensor, each once; those inside subgraphs are not among them."""
     found: dict[str, list[onnx.NodeProto]] = {}

@@ -109,7 +109,7 @@ def _insert(model: onnx.ModelProto, name: str, readers: Sequence[Layer], factors
     Weights(model)[inverse] = np.reciprocal(factors)
     place = list(model.graph.node).index(readers[0].node)
     model.graph.node.insert(place, onnx.helper.make_node("Mul", [name, inverse], [smooth], smooth))
-    reading = {one.node.name for one in readers}
+    reading = {one.output for one in readers}
     for node in consumers(model)[name]:
-        if node.name in reading:
+        if node.output[0] in reading:
             node.input[0] = smooth

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -28,10 +29,14 @@ LARGEST_ERROR_OF_OTHERS = 0.05
 STEADY = {"mixed_precision": {"by": "operations"}}
 """Options under which a method that measures time does the same in every run."""
 
+PACKAGES = {"nncf_int8": "nncf"}
+"""Methods that are tried only where a package is installed."""
+
 CASES = [
     Spec(name, {**options, **STEADY.get(name, {})})
     for name in plugins.names("methods")
-    if issubclass(found := plugins.find("methods", name, Method), OnnxMethod)
+    if find_spec(PACKAGES.get(name, "costopt"))
+    and issubclass(found := plugins.find("methods", name, Method), OnnxMethod)
     for options in found.automatic
 ]
 
