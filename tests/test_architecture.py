@@ -37,7 +37,7 @@ LAYERS = (
     {"cost", "limits", "machine", "journal", "provenance", "objectives", "rates", "throughput", "devices", "sheets"},
     {"noise", "energy", "matching", "samples", "explain", "choose", "session_options", "report_sheet", "bench_columns"},
     {"budget_file", "plan", "progress", "tuning", "settle", "bench_sheet", "bench_facts", "made_up", "asked"},
-    {"load", "modules", "export", "parity", "worker", "placement", "precision", "ties", "observed"},
+    {"load", "modules", "export", "parity", "worker", "placement", "precision", "ties", "observed", "factorised"},
     {"surgery"},
     {"importance"},
     {"allotment", "reconstruction"},
@@ -56,6 +56,7 @@ LAYERS = (
 MAY_LOAD_HEAVY = {
     "export", "parity", "modules", "graph", "rewriting", "session", "bench", "worker", "placement", "precision",
     "torch_session", "serving", "ties", "observed", "surgery", "importance", "allotment", "reconstruction",
+    "factorised",
 }  # fmt: skip
 FOUNDATION = {"errors", "units", "timings", "records", "measurements", "stats"}
 # Ideas that several plug-ins of a kind need, and that know nothing of any of them.
@@ -80,6 +81,7 @@ SHARED_BY_PLUGINS = {
     "importance",
     "allotment",
     "reconstruction",
+    "factorised",
 }
 
 
