@@ -189,8 +189,9 @@ def _images(batch: int) -> Arrays:
 
 
 def _pairs(batch: int) -> Arrays:
+    """Many users, and few of the items that there are."""
     random = np.random.default_rng(0)
-    return {"user": random.integers(0, 200, batch), "item": random.integers(0, 100, batch)}
+    return {"user": random.integers(0, 200, batch), "item": 20 * random.integers(0, 5, batch)}
 
 
 PATIENTS: Mapping[str, Patient] = {

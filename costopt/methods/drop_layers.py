@@ -30,10 +30,10 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp, TensorMetadata
-from torch.utils import _pytree as pytree
 
 from costopt.errors import CandidateError, NotApplicable
 from costopt.methods import Context, TorchMethod
+from costopt.observed import Inputs, batches, floats
 from costopt.records import Graph, Value
 
 aten = torch.ops.aten
@@ -71,29 +71,23 @@ class DropLayers(TorchMethod):
         Raises NotApplicable when there is no residual layer, CandidateError for options out of range, without
         calibration samples, and when the model gives values on them that are not finite.
         """
-        self._refuse_misfits(context)
-        batches = [
-            [torch.from_numpy(batch[name]) for name in context.input_names]
-            for batch in context.calibration.batches(BATCH, self.samples)
-        ]
-        if not all(output.isfinite().all() for inputs in batches for output in _run(module, inputs)):
+        self._refuse_misfits()
+        read = list(batches(context, BATCH, self.samples))
+        if not all(output.isfinite().all() for inputs in read for output in _run(module, inputs)):
             raise CandidateError(
                 "compress", "drop_layers: the model gives values that are not finite on calibration inputs"
             )
         _erase_dropouts(module.graph)
-        layers = _layers(module, batches[0])
+        layers = _layers(module, read[0])
         count = self._count(len(layers))
         choose = _by_output if self.importance == "output" else _by_similarity
-        return _without(module, choose(module, layers, count, batches)).eval()
+        return _without(module, choose(module, layers, count, read)).eval()
 
-    def _refuse_misfits(self, context: Context) -> None:
+    def _refuse_misfits(self) -> None:
         if not 0 < self.share < 1:
             raise CandidateError("compress", f"drop_layers: share must lie between 0 and 1, not {self.share}")
         if self.layers is not None and self.layers < 1:
             raise CandidateError("compress", f"drop_layers: layers must be at least 1, not {self.layers}")
-        if min(self.samples, context.calibration.samples) < 1:
-            seen = f"{self.samples} of {context.calibration.samples} calibration samples"
-            raise CandidateError("compress", f"drop_layers: {seen}: layers can't be compared without one")
 
     def _count(self, there: int) -> int:
         """How many of the layers that are there will go."""
@@ -120,7 +114,7 @@ class _Block:
     weights: tuple[tuple[int, ...], ...]
 
 
-def _layers(module: fx.GraphModule, inputs: list[Tensor]) -> list[_Block]:
+def _layers(module: fx.GraphModule, inputs: Inputs) -> list[_Block]:
     """The residual layers, in order."""
     ShapeProp(module).propagate(*inputs)
     return [layer for chain in _chains(_blocks(module)) for layer in _periods(chain)]
@@ -239,32 +233,30 @@ def _erase_dropouts(graph: fx.Graph) -> None:
 # ---------------------------------------------------------------------------------------- which ones go
 
 
-def _by_output(module: fx.GraphModule, layers: list[_Block], count: int, batches: list[list[Tensor]]) -> list[_Block]:
+def _by_output(module: fx.GraphModule, layers: list[_Block], count: int, read: list[Inputs]) -> list[_Block]:
     """One after the other, the layer that the outputs miss least."""
-    wanted = [_run(module, inputs) for inputs in batches]
+    wanted = [_run(module, inputs) for inputs in read]
     gone: list[_Block] = []
     for _ in range(count):
         left = [layer for layer in layers if layer not in gone]
-        gone.append(min(left, key=lambda layer: _change(_without(module, [*gone, layer]), batches, wanted)))
+        gone.append(min(left, key=lambda layer: _change(_without(module, [*gone, layer]), read, wanted)))
     return gone
 
 
-def _change(module: fx.GraphModule, batches: list[list[Tensor]], wanted: list[list[Tensor]]) -> float:
+def _change(module: fx.GraphModule, read: list[Inputs], wanted: list[list[Tensor]]) -> float:
     """The relative squared error of the output that changes most."""
     errors, squares = torch.zeros(len(wanted[0])), torch.zeros(len(wanted[0]))
-    for inputs, outputs in zip(batches, wanted, strict=True):
+    for inputs, outputs in zip(read, wanted, strict=True):
         pairs = list(zip(_run(module, inputs), outputs, strict=True))
         errors += torch.stack([(one - other).square().sum() for one, other in pairs])
         squares += torch.stack([other.square().sum() for _, other in pairs])
     return float((errors / squares.clamp(min=torch.finfo().tiny)).max())
 
 
-def _by_similarity(
-    module: fx.GraphModule, layers: list[_Block], count: int, batches: list[list[Tensor]]
-) -> list[_Block]:
+def _by_similarity(module: fx.GraphModule, layers: list[_Block], count: int, read: list[Inputs]) -> list[_Block]:
     """The layers whose output is most like their input."""
     watched = _Similarities(module, layers)
-    for inputs in batches:
+    for inputs in read:
         with torch.no_grad():
             watched.run(*inputs)
     order = watched.sums.argsort(descending=True, stable=True)
@@ -297,11 +289,9 @@ def _cosine(start: Tensor, end: Tensor) -> Tensor:
     return nn.functional.cosine_similarity(start, end, dim=1 if start.ndim == 4 else -1).mean()
 
 
-def _run(module: fx.GraphModule, inputs: list[Tensor]) -> list[Tensor]:
-    """The model's outputs that are not whole numbers, flat."""
+def _run(module: fx.GraphModule, inputs: Inputs) -> list[Tensor]:
     with torch.no_grad():
-        given = pytree.tree_leaves(module(*inputs))
-    return [leaf for leaf in given if isinstance(leaf, Tensor) and leaf.is_floating_point()]
+        return floats(module(*inputs))
 
 
 def _without(module: fx.GraphModule, layers: Sequence[_Block]) -> fx.GraphModule:
