@@ -62,7 +62,7 @@ LAYERS = (
     },
     {"budget_file", "plan", "progress", "tuning", "settle", "bench_sheet", "bench_facts", "made_up", "asked"},
     {"load", "modules", "export", "parity", "worker", "placement", "precision"},
-    {"resuming", "shuffling", "augmentation", "acceleration", "imitation"},
+    {"folding", "resuming", "shuffling", "augmentation", "acceleration", "imitation"},
     {"training"},
     {"teaching"},
     {"build", "session", "deliver"},
@@ -80,6 +80,7 @@ LAYERS = (
 MAY_LOAD_HEAVY = {
     "export", "parity", "modules", "graph", "rewriting", "session", "bench", "worker", "placement", "precision",
     "torch_session", "serving", "resuming", "augmentation", "acceleration", "imitation", "training", "teaching",
+    "folding",
 }  # fmt: skip
 FOUNDATION = {"errors", "units", "timings", "records", "measurements", "stats"}
 # Ideas that several plug-ins of a kind need, and that know nothing of any of them.
@@ -100,6 +101,7 @@ SHARED_BY_PLUGINS = {
     "bench_facts",
     "training",
     "teaching",
+    "folding",
 }
 
 
