@@ -15,30 +15,23 @@ arXiv:1510.00149) is `prune_weights`, `cluster_weights` and this.
 
 import hashlib
 import lzma
-import math
 import os
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Annotated, NamedTuple
 
-import numpy as np
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
-from costopt import codings, graph
+from costopt import codings
 from costopt.disk import faults
 from costopt.errors import ModelFileError, UsageError
 from costopt.rans import Damaged, Reader
-
-if TYPE_CHECKING:
-    import onnx
+from costopt.spans import Span, spans
 
 MAGIC = b"COSTZ"
 VERSION = 1
-
-SMALLEST_TENSOR_BYTES = 64
-"""Fewer bytes stay in the text: a block's own head would outweigh them."""
 
 MOST_UNPACKED = 1000
 """A file that unpacks to more than this many times its own size (and 64 MiB) is made to fill the disk: a layer of which
@@ -54,12 +47,15 @@ TEXT_FILTERS = ({"id": lzma.FILTER_LZMA1, "preset": 9, "dict_size": 1 << 24, "lc
 """Raw LZMA, so that a file can't ask for more memory than this dictionary; text has no alignment (`pb`)."""
 
 
+Bytes = Annotated[int, Field(ge=0)]
+
+
 class Hole(NamedTuple):
     """A tensor in a file: the bytes of text before it, its own, and those of its block."""
 
-    text_bytes: int
-    size_bytes: int
-    block_bytes: int
+    text_bytes: Bytes
+    size_bytes: Bytes
+    block_bytes: Bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +63,8 @@ class Part:
     """One file of a model; `text_bytes` are those of its packed text."""
 
     name: str
-    size_bytes: int
-    text_bytes: int
+    size_bytes: Bytes
+    text_bytes: Bytes
     holes: tuple[Hole, ...]
 
 
@@ -82,9 +78,6 @@ class Head:
 
 HEAD = TypeAdapter(Head)
 
-Span = tuple[int, int, int]
-"""Where a tensor lies in a file: its start, its end, and the bytes of one of its numbers."""
-
 # ---------------------------------------------------------------------------------------- pack
 
 
@@ -95,12 +88,14 @@ def pack(source: Path, target: Path) -> int:
     full.
     """
     parts, contents, digest = list[Part](), list[bytes](), hashlib.sha256()
-    for path, spans in _files(source):
+    for path, places in spans(source).items():
         data = path.read_bytes()
         digest.update(data)
-        part, written = _packed(path.relative_to(source.parent).as_posix(), data, spans)
+        part, written = _packed(path.relative_to(source.parent).as_posix(), data, places)
         parts.append(part)
         contents += written
+    if odd := [part.name for part in parts if not _stays_beside(part.name)]:
+        raise UsageError(f"{source}: {odd[0]!r} is a name that can't be given back on every system; rename it")
     packed = _assembled(Head(digest.hexdigest(), tuple(parts)), contents)
     total = sum(part.size_bytes for part in parts)
     if total > _most_unpacked(len(packed)):
@@ -110,13 +105,13 @@ def pack(source: Path, target: Path) -> int:
     return len(packed)
 
 
-def _packed(name: str, data: bytes, spans: Sequence[Span]) -> tuple[Part, list[bytes]]:
+def _packed(name: str, data: bytes, places: Sequence[Span]) -> tuple[Part, list[bytes]]:
     """A file's entry in the head, and what is written of it: its text, then a block for each tensor."""
-    edges = [0, *(edge for start, end, _ in spans for edge in (start, end)), len(data)]
+    edges = [0, *(edge for start, end, _ in places for edge in (start, end)), len(data)]
     texts = [data[begin:end] for begin, end in zip(edges[::2], edges[1::2], strict=True)]
     text = lzma.compress(b"".join(texts), lzma.FORMAT_RAW, filters=TEXT_FILTERS)
-    blocks = [codings.encode(data[start:end], width) for start, end, width in spans]
-    pairs = zip(texts, spans, blocks, strict=False)  # one more text than tensors: what follows the last
+    blocks = [codings.encode(data[start:end], width) for start, end, width in places]
+    pairs = zip(texts, places, blocks, strict=False)  # one more text than tensors: what follows the last
     holes = tuple(Hole(len(before), end - start, len(block)) for before, (start, end, _), block in pairs)
     return Part(name, len(data), len(text), holes), [text, *blocks]
 
@@ -130,71 +125,14 @@ def _assembled(head: Head, contents: Sequence[bytes]) -> bytes:
 def likely_share(source: Path) -> float:
     """About how much of an ONNX file its `.costz` would take, from the beginning of each tensor; 1 is all of it."""
     total = saved = 0.0
-    for path, spans in _files(source):
+    for path, places in spans(source).items():
         total += path.stat().st_size
         with path.open("rb") as file:
-            for start, end, width in spans:
+            for start, end, width in places:
                 file.seek(start)
                 sample = file.read(min(end - start, SAMPLE_BYTES))
                 saved += (1 - len(codings.encode(sample, width)) / len(sample)) * (end - start)
     return 1 - saved / total
-
-
-# ---------------------------------------------------------------------------------------- where the tensors lie
-
-
-def _files(source: Path) -> Iterator[tuple[Path, list[Span]]]:
-    """The files of a model, and where in each of them tensors lie."""
-    import onnx
-
-    try:
-        model = onnx.load(str(source), load_external_data=False)
-    except Exception as error:  # protobuf's own exception type differs between its implementations
-        raise ModelFileError(f"{source}: no ONNX file, or a damaged one; `costopt pack` packs ONNX files") from error
-    for path in graph.files(source):
-        if not path.is_file():
-            raise ModelFileError(f"{source}: its external data {path.name} is not beside it; copy both together")
-        yield path, _apart(_inside(model, path) if path == source else _beside(model, source, path))
-
-
-def _inside(model: "onnx.ModelProto", path: Path) -> Iterator[Span]:
-    """Tensors that the file itself holds: their bytes are looked for, for any place where they stand will do."""
-    data, position = path.read_bytes(), 0
-    for tensor in graph.tensors(model):
-        raw = tensor.raw_data or np.array(tensor.float_data, "<f4").tobytes()
-        start = data.find(raw, position) if len(raw) >= SMALLEST_TENSOR_BYTES else -1
-        if start >= 0:
-            position = start + len(raw)
-            yield start, position, _width(tensor, len(raw))
-
-
-def _beside(model: "onnx.ModelProto", source: Path, path: Path) -> Iterator[Span]:
-    """Tensors that a file of external data holds."""
-    size = path.stat().st_size
-    for tensor in graph.tensors(model):
-        told = {entry.key: entry.value for entry in tensor.external_data}
-        if tensor.data_location != tensor.EXTERNAL or source.parent / told["location"] != path:
-            continue
-        start = int(told.get("offset", 0))
-        end = start + int(told.get("length", size - start))
-        if end - start >= SMALLEST_TENSOR_BYTES and end <= size:
-            yield start, end, _width(tensor, end - start)
-
-
-def _width(tensor: "onnx.TensorProto", size_bytes: int) -> int:
-    """Bytes of one number; 1 where several share a byte, or a number is none that `codings` knows."""
-    count = math.prod(tensor.dims)
-    width = size_bytes // count if count and size_bytes % count == 0 else 1
-    return width if width in codings.WIDTHS else 1
-
-
-def _apart(spans: Iterator[Span]) -> list[Span]:
-    """In order, without those that begin within another: tensors may share their bytes."""
-    kept = list[Span]()
-    for span in sorted(spans):
-        if not kept or span[0] >= kept[-1][1]:
-            kept.append(span)
-    return kept
 
 
 # ---------------------------------------------------------------------------------------- unpack
@@ -212,15 +150,23 @@ def unpack(source: Path, target: Path) -> tuple[Path, ...]:
         raise ModelFileError(f"{source}: it can't be read ({fault.strerror}); check the path") from fault
     try:
         head, contents = _head(source, data)
-        files = [target, *(target.parent / part.name for part in head.parts[1:])]
-        for file in files:
-            if file.exists():
-                raise UsageError(f"{file} is there already and stays as it is; name another place with --out")
+        files = _free(target, head)
         with faults(target):
             _publish(zip(files, _unpacked(head, contents), strict=True))
     except (Damaged, lzma.LZMAError, zlib.error) as damage:
         raise ModelFileError(f"{source}: the file is damaged ({damage}); copy or download it again") from damage
-    return tuple(files)
+    return files
+
+
+def _free(target: Path, head: Head) -> tuple[Path, ...]:
+    """Where each file goes. Raises UsageError when a file is there, or two would go to one place."""
+    files = (target, *(target.parent / part.name for part in head.parts[1:]))
+    for file in files:
+        if file.exists():
+            raise UsageError(f"{file} is there already and stays as it is; name another place with --out")
+    if target in files[1:]:
+        raise UsageError(f"{target} is the name of the model's external data; name the model otherwise with --out")
+    return files
 
 
 def _head(source: Path, data: bytes) -> tuple[Head, Reader]:
@@ -286,7 +232,7 @@ def _unpacked(head: Head, contents: Reader) -> Iterator[list[bytes]]:
 def _pieces(part: Part, contents: Reader) -> Iterator[bytes]:
     """Text, tensor, text, tensor ..., text."""
     size_of_text = part.size_bytes - sum(hole.size_bytes for hole in part.holes)
-    if min([size_of_text, *(min(hole.text_bytes, hole.size_bytes) for hole in part.holes)]) < 0:
+    if size_of_text < 0:
         raise Damaged("its sizes contradict each other")
     inflate = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=TEXT_FILTERS)
     text = Reader(memoryview(inflate.decompress(contents.take(part.text_bytes), size_of_text)))

@@ -177,6 +177,11 @@ def test_a_bomb_is_refused_before_it_takes_memory(packed: Path) -> None:
     refused(packed, r"refused: its \d+ bytes unpack to \d+, which is made to fill the disk")
 
 
+def test_a_bomb_that_hides_behind_a_negative_size_is_damage(packed: Path) -> None:
+    with_head(packed, '"parts":[', '"parts":[{"name":"big","size_bytes":-9000000000,"text_bytes":0,"holes":[]},')
+    refused(packed, "its head makes no sense")
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [('"parts":[', '"parts":[],"more":['), ('"sha256":"', '"sha256":"0'), ('"text_bytes":', '"text_bytes":-')],
@@ -197,6 +202,14 @@ def test_what_is_there_already_stays(packed: Path) -> None:
     with pytest.raises(UsageError, match="is there already and stays as it is; name another place with --out"):
         costz.unpack(packed, packed.parent / "model.onnx")
     assert (packed.parent / "model.onnx").read_text() == "mine"
+
+
+def test_a_model_may_not_take_the_place_of_its_own_data(tmp_path: Path) -> None:
+    held = [numpy_helper.from_array(normal(400), "w")] * 2
+    onnx.save(model_of(held), tmp_path / "m.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
+    costz.pack(tmp_path / "m.onnx", tmp_path / "m.costz")
+    with pytest.raises(UsageError, match=r"is the name of the model's external data"):
+        costz.unpack(tmp_path / "m.costz", tmp_path / "back" / "w.bin")
 
 
 def test_a_path_that_is_no_file_is_named(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Clustering: how few values a layer is left with, how near they are, and that tuning keeps them few."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,10 +11,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from torch import nn
 
+from costopt import export
 from costopt.errors import CandidateError, NotApplicable
+from costopt.formats import Modules
 from costopt.methods.cluster_weights import ClusterWeights, Values, clustered, codebook, k_means
+from tests import onnx_graphs
 from tests.onnx_graphs import normal
-from tests.torch_patients import PATIENTS, context_of, graph_of, relative_error
+from tests.torch_patients import PATIENTS, context_of, graph_of, relative_error, specs_of
 
 UNTUNED = ClusterWeights(bits=3, seconds=0)
 NUMBERS = arrays.arrays(np.float64, st.integers(1, 80), elements=st.floats(-100, 100, width=32))
@@ -78,6 +82,15 @@ def test_a_matrix_keeps_two_to_the_bits_values_and_biases_stay() -> None:
     values = distinct(changed)
     assert all(values[f"{name}.weight"] <= 8 for name in ("first", "second", "hidden", "head"))
     assert torch.equal(changed.get_parameter("hidden.bias"), before.get_parameter("hidden.bias"))
+
+
+def test_convolutions_before_batchnorm_have_few_values_in_the_exported_file_too(tmp_path: Path) -> None:
+    patient = PATIENTS["cnn"]
+    module, arrays = patient.graph(), patient.arrays(2)
+    changed = Modules(UNTUNED(module, context_of(module, {})), tuple(arrays))
+    export.export_original(changed, specs_of(arrays), arrays, tmp_path / "model.onnx", 20)
+    convolutions = [one for one in onnx_graphs.weights_of(tmp_path / "model.onnx").values() if one.ndim == 4]
+    assert max(len(np.unique(one)) for one in convolutions if one.size > 100) <= 8
 
 
 def test_more_bits_are_nearer() -> None:

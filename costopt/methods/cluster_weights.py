@@ -8,9 +8,13 @@ frequent. Where a tenth of a layer or more is zero, zero keeps a value of its ow
 Afterwards the values are tuned, so that the model gives what the original gives on calibration inputs (`teaching`): all
 weights of a group take the mean of their gradients, and so move together. Biases and normalisation learn beside them.
 
+BatchNorm is folded into the convolution before it first: torch's exporter would do so later, and give each channel of
+the shared values a scale of its own.
+
 Cost: the `seconds` of tuning; the grouping itself takes one or two. It fails on layers with few but far outlying
 weights, which take the codebook for themselves; and with 2 bits. Tensors that a codebook would not make smaller
-(biases, normalisation, small layers) are left alone; embeddings take part, as they are often most of the file.
+(biases, normalisation, small layers) are left alone; embeddings take part, as they are often most of the file. It
+belongs at the end of a recipe: what learns after it pulls the shared values apart again.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,6 +28,7 @@ from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
 from costopt.errors import CandidateError, NotApplicable
+from costopt.folding import fold
 from costopt.methods import Context, TorchMethod
 from costopt.records import Graph, Value
 from costopt.teaching import Lesson, teach
@@ -78,6 +83,7 @@ class ClusterWeights(TorchMethod):
         if not FEWEST_BITS <= self.bits <= MOST_BITS:
             words = f"bits is {self.bits}: a codebook has from {FEWEST_BITS} to {MOST_BITS} bits"
             raise CandidateError("compress", words)
+        fold(module)
         found = clusterable(module, 2**self.bits)
         if not found:
             raise NotApplicable(f"no weight tensor has enough distinct values for a codebook of {2**self.bits}")
