@@ -62,6 +62,48 @@ def values(module: fx.GraphModule, nodes: Collection[fx.Node], inputs: Inputs) -
     return {node: runner.env[node] for node in nodes}
 
 
+class Frontier:
+    """The values of a graph for one batch, as far as it has been run; what no later node reads is forgotten."""
+
+    def __init__(self, module: fx.GraphModule, inputs: Inputs) -> None:
+        """Nothing is run yet."""
+        self.runner = fx.Interpreter(module)
+        self.runner.args_iter = iter(inputs)
+        self.left = list(module.graph.nodes)
+        place = {node: at for at, node in enumerate(self.left)}
+        self.last_reader = {node: max(map(place.__getitem__, node.users), default=-1) for node in self.left}
+        self.end = len(self.left)
+
+    def advance(self, node: fx.Node) -> None:
+        """Run all that comes before `node` in the graph's order."""
+        env = self.runner.env
+        while self.left[0] is not node:
+            first = self.left.pop(0)
+            with torch.no_grad():
+                env[first] = self.runner.run_node(first)
+            at = self.end - len(self.left)
+            for read in [one for one in env if self.last_reader[one] < at]:
+                del env[read]
+
+    def value(self, node: fx.Node) -> Tensor:
+        """What a node gives. What has to be run for it beyond the frontier is not kept: its weights may change."""
+        kept = self.runner.env
+        self.runner.env = dict(kept)
+        with torch.no_grad():
+            found = self._found(node)
+        self.runner.env = kept
+        return found
+
+    def _found(self, node: fx.Node) -> Tensor:
+        env = self.runner.env
+        if node not in env:
+            for source in node.all_input_nodes:
+                self._found(source)
+            env[node] = self.runner.run_node(node)
+        found: Tensor = env[node]
+        return found
+
+
 class Edges(fx.Interpreter):
     """Runs a graph and keeps what some nodes read, each reading by itself, so that gradients can be asked for."""
 

@@ -11,14 +11,14 @@ another branch, the sum is what should be right: y is the original's sum less wh
 layer mends that branch's error too. A BatchNorm between is a line in each channel and is undone.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from costopt.observed import Inputs, values
+from costopt.observed import Frontier, Inputs
 from costopt.surgery import Gone
 from costopt.ties import Reader, Structure
 
@@ -40,7 +40,7 @@ def reconstruct(
     teacher: fx.GraphModule,
     structure: Structure,
     gone: Gone,
-    batches: Callable[[], Iterable[Inputs]],
+    batches: Iterable[Inputs],
     seed: int,
 ) -> int:
     """Solve anew for the weights of every layer that reads changed values, in place; answers how many there were.
@@ -49,12 +49,16 @@ def reconstruct(
     Layers that share weights, grouped ones, and plain aten calls keep their weights.
     """
     twin = dict(zip(module.graph.nodes, teacher.graph.nodes, strict=True))
+    pairs = [(Frontier(module, inputs), Frontier(teacher, inputs)) for inputs in batches]
     changed = _changed(module, structure, gone)
     solved = 0
     for reader in structure.readers:
         layer = _solvable(module, structure, reader)
         if layer is not None and reader.source in changed:
-            _solve(module, teacher, layer, _goal(module, structure, reader, twin), structure, gone, batches(), seed)
+            for now, then in pairs:
+                now.advance(reader.node)
+                then.advance(twin[reader.node])
+            _solve(layer, _goal(module, structure, reader, twin), _kept_outputs(structure, reader, gone), pairs, seed)
             solved += 1
     return solved
 
@@ -125,25 +129,17 @@ def _other_branch(total: fx.Node, node: fx.Node) -> fx.Node | None:
     return others[0] if len(others) == 1 and isinstance(others[0], fx.Node) and not total.kwargs else None
 
 
-def _solve(
-    module: fx.GraphModule,
-    teacher: fx.GraphModule,
-    layer: Solvable,
-    goal: _Goal,
-    structure: Structure,
-    gone: Gone,
-    batches: Iterable[Inputs],
-    seed: int,
-) -> None:
+def _solve(layer: Solvable, goal: _Goal, kept: Tensor, pairs: Sequence[tuple[Frontier, Frontier]], seed: int) -> None:
     """Sum up the normal equations over batches, and put their solution into the layer."""
     random = torch.Generator().manual_seed(seed)
     width = layer.weight[0].numel() + 1  # and the constant
     gram = torch.zeros(width, width, dtype=torch.float64)
     product = torch.zeros(width, len(layer.weight), dtype=torch.float64)
-    kept = _kept_outputs(structure, goal.reader, gone)
-    for inputs in batches:
-        read, wanted = _pair(module, teacher, goal, kept, inputs)
-        rows, targets = _rows(layer, read), _channels_last(layer, wanted)
+    for now, then in pairs:
+        rows, targets = (
+            _rows(layer, now.value(goal.reader.source)),
+            _channels_last(layer, _wanted(goal, kept, now, then)),
+        )
         chosen = torch.randperm(len(rows), generator=random)[:ROWS]
         rows = torch.cat([rows[chosen], torch.ones(len(chosen), 1)], dim=1).double()
         gram += rows.T @ rows
@@ -156,19 +152,14 @@ def _kept_outputs(structure: Structure, reader: Reader, gone: Gone) -> Tensor:
     return torch.from_numpy(np.flatnonzero(structure.kept(axes[1 - reader.axis], gone)))
 
 
-def _pair(
-    module: fx.GraphModule, teacher: fx.GraphModule, goal: _Goal, kept: Tensor, inputs: Inputs
-) -> tuple[Tensor, Tensor]:
-    """What the layer reads now, and what it should give."""
-    asked = [goal.reader.source, *([goal.other] if goal.other is not None else [])]
-    now = values(module, asked, inputs)
-    then = values(teacher, [goal.twin[goal.landing]], inputs)[goal.twin[goal.landing]]
-    wanted = then.index_select(goal.reader.dim, kept)
+def _wanted(goal: _Goal, kept: Tensor, now: Frontier, then: Frontier) -> Tensor:
+    """What the layer should give."""
+    wanted = then.value(goal.twin[goal.landing]).index_select(goal.reader.dim, kept)
     if goal.other is not None:
-        wanted = wanted - now[goal.other]
+        wanted = wanted - now.value(goal.other)
     if isinstance(goal.norm, nn.BatchNorm1d | nn.BatchNorm2d):
         wanted = _undone(goal.norm, wanted)
-    return now[goal.reader.source], wanted
+    return wanted
 
 
 def _undone(norm: nn.BatchNorm1d | nn.BatchNorm2d, given: Tensor) -> Tensor:

@@ -13,7 +13,8 @@ Sources: Fang et al., DepGraph, https://arxiv.org/abs/2301.12900 (what goes toge
 https://arxiv.org/abs/1801.05787 (importance by Taylor's formula); He et al., https://arxiv.org/abs/1707.06168
 (reconstruction).
 
-Cost: some forward passes over calibration samples for each layer, memory for a batch and one layer's normal equations.
+Cost: some forward passes over calibration samples for each layer, and memory for what a layer gives on all
+samples.
 
 It fails where widths can't change: a transformer's residual width (LayerNorm mixes its channels), recurrent layers,
 weights that layers share. Large shares need `distill` afterwards: at half of the work of a small residual CNN some
@@ -74,7 +75,7 @@ class PruneChannels(TorchMethod):
         gone = self._chosen(module, structure, context)
         surgery.remove(module, structure, gone)
         if self.reconstruct:
-            reconstruct(module, teacher, structure, gone, lambda: self._read(module, context), context.seed)
+            reconstruct(module, teacher, structure, gone, self._read(module, context), context.seed)
         return module
 
     def _chosen(self, module: fx.GraphModule, structure: Structure, context: Context) -> surgery.Gone:

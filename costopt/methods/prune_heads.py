@@ -8,7 +8,8 @@ get new weights by least squares (He et al. 2017, https://arxiv.org/abs/1707.061
 
 Where several queries share a key (grouped-query attention), they go together with it.
 
-Cost: some forward passes over calibration samples for each layer, memory for a batch and one layer's normal equations.
+Cost: some forward passes over calibration samples for each layer, and memory for what a layer gives on all
+samples.
 
 It fails where attention is hidden in an operator of its own, and helps little where sequences are short: the
 perceptrons, which `prune_channels` narrows, do most of the work then.
@@ -65,7 +66,7 @@ class PruneHeads(TorchMethod):
         gone = self._chosen(module, structure, context)
         surgery.remove(module, structure, gone)
         if self.reconstruct:
-            reconstruct(module, teacher, structure, gone, lambda: self._read(module, context), context.seed)
+            reconstruct(module, teacher, structure, gone, self._read(module, context), context.seed)
         return module
 
     def _chosen(self, module: fx.GraphModule, structure: Structure, context: Context) -> surgery.Gone:

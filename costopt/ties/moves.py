@@ -133,9 +133,9 @@ def _refolded(walk: Walk, axes: list[Axis], before: list[int], after: list[int])
 def _carrier(sizes: Sequence[int]) -> int:
     """The axis that goes on holding places: the first, as in (heads, width) and (channels, height, width).
 
-    A leading 3 before two more is query, key and value in one, (3, heads, width): none of the three can go.
+    A leading 3 or 2 before two more is query, key and value in one, (3, heads, width): none of the three can go.
     """
-    if len(sizes) == 3 and sizes[0] == 3:
+    if len(sizes) == 3 and sizes[0] <= 3:
         return 1
     return next((at for at, size in enumerate(sizes) if size > 1), 0)
 

@@ -69,8 +69,8 @@ class Structure:
 
     def kept(self, axis: Axis, gone: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Which positions of an axis stay when the units that `gone` marks go."""
-        units = self.units(axis)
-        return ~gone[units] | (units < 0)
+        kept: NDArray[np.bool_] = ~np.append(gone, False)[self.units(axis)]  # -1 finds the last, which stays
+        return kept
 
     def macs(self, gone: NDArray[np.bool_], work: Sequence[Work]) -> float:
         """Multiply-accumulates of `work` for the batch that was run, after the units that `gone` marks went."""
