@@ -23,6 +23,9 @@ LAYERS = (
     {"stats", "stretches", "plugins", "user_code", "located", "disk", "noise_rules", "rans"},
     {
         "codings",
+        "factorised",
+        "folding",
+        "four_bits",
         "arrays",
         "archive",
         "architecture",
@@ -55,6 +58,7 @@ LAYERS = (
         "throughput",
         "devices",
         "sheets",
+        "spans",
         "costz",
         "causes",
     },
@@ -111,7 +115,7 @@ MAY_LOAD_HEAVY = {
     "torch_session", "serving", "resuming", "augmentation", "acceleration", "imitation", "hidden", "pairing",
     "training", "teaching", "layers", "activations", "ranges", "qdq", "smoothing", "equalization", "bias_correction",
     "ties", "observed", "surgery", "importance", "allotment", "reconstruction", "layer_times", "rounding_errors",
-    "sensitivity",
+    "sensitivity", "factorised", "folding", "four_bits",
 }  # fmt: skip
 FOUNDATION = {"errors", "units", "timings", "records", "measurements", "stats"}
 # Ideas that several plug-ins of a kind need, and that know nothing of any of them.
@@ -143,6 +147,9 @@ SHARED_BY_PLUGINS = {
     "bought",
     "training",
     "teaching",
+    "folding",
+    "factorised",
+    "four_bits",
     "ties",
     "observed",
     "surgery",

@@ -32,7 +32,7 @@ from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp, TensorMetadata
 
 from costopt.errors import CandidateError, NotApplicable
-from costopt.methods import Context, TorchMethod
+from costopt.methods import Context, Knob, TorchMethod
 from costopt.observed import Inputs, batches, floats
 from costopt.records import Graph, Value
 
@@ -53,6 +53,7 @@ class DropLayers(TorchMethod):
     """
 
     automatic: ClassVar[tuple[Mapping[str, Value], ...]] = ({"share": 0.25}, {"share": 0.5})
+    knob = Knob("share", low=0.1, high=0.8, first=0.34)
 
     share: float = 0.25
     layers: int | None = None
@@ -72,7 +73,7 @@ class DropLayers(TorchMethod):
         calibration samples, and when the model gives values on them that are not finite.
         """
         self._refuse_misfits()
-        read = list(batches(context, BATCH, self.samples))
+        read = list(batches(module, context, BATCH, self.samples))
         if not all(output.isfinite().all() for inputs in read for output in _run(module, inputs)):
             raise CandidateError(
                 "compress", "drop_layers: the model gives values that are not finite on calibration inputs"

@@ -35,7 +35,7 @@ from torch import Tensor, fx, nn
 from costopt import surgery
 from costopt.errors import CandidateError, NotApplicable
 from costopt.factorised import STEP, ObservedLayer, Split, is_symmetric, splits
-from costopt.methods import Context, TorchMethod, weights_elsewhere
+from costopt.methods import Context, Knob, TorchMethod, weights_elsewhere
 from costopt.observed import Inputs, batches, floats
 from costopt.records import Graph, Value
 from costopt.units import percent
@@ -63,6 +63,7 @@ class LowRank(TorchMethod):
     """
 
     automatic: ClassVar[tuple[Mapping[str, Value], ...]] = ({}, {"macs": 0.5})
+    knob = Knob("macs", low=0.1, high=0.8, first=0.3)
 
     macs: float | None = None
     ratio: float | None = None
@@ -117,7 +118,7 @@ class LowRank(TorchMethod):
             return _by_energy(curves, self.energy)
         if self.ratio is not None:
             return _by_ratio(curves, self.ratio)
-        return _by_macs(curves, self.macs or DEFAULT_MACS, module, next(batches(context, BATCH, BATCH)))
+        return _by_macs(curves, self.macs or DEFAULT_MACS, module, next(batches(module, context, BATCH, BATCH)))
 
 
 # ---------------------------------------------------------------------------------------- what calibration shows
@@ -134,7 +135,7 @@ def _observed(module: fx.GraphModule, context: Context, samples: int) -> dict[st
 
     hooks = [layer.module.register_forward_hook(functools.partial(see, layer)) for layer in layers.values()]
     try:
-        for inputs in batches(context, BATCH, samples):
+        for inputs in batches(module, context, BATCH, samples):
             _run(module, inputs)
     finally:
         for hook in hooks:

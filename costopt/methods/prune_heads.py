@@ -25,7 +25,7 @@ from costopt import surgery
 from costopt.allotment import allotted, curves
 from costopt.errors import CandidateError, NotApplicable
 from costopt.importance import scores
-from costopt.methods import Context, TorchMethod
+from costopt.methods import Context, Knob, TorchMethod
 from costopt.observed import Inputs, batches
 from costopt.reconstruction import reconstruct
 from costopt.records import Value
@@ -44,6 +44,7 @@ class PruneHeads(TorchMethod):
     """
 
     automatic: ClassVar[tuple[Mapping[str, Value], ...]] = ({},)
+    knob = Knob("heads", low=0.1, high=0.75, first=0.25)
 
     heads: float = 0.25
     importance: Literal["group_norm", "activation", "taylor"] = "taylor"

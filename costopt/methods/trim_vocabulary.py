@@ -215,7 +215,7 @@ def _is_input(node: object) -> bool:
 def _count(tables: list[_Table], module: fx.GraphModule, context: Context) -> None:
     """See all ids that the calibration inputs look up."""
     sources = [(table, node.args[0]) for table in tables for node in table.lookups]
-    for inputs in batches(context, BATCH, context.calibration.samples):
+    for inputs in batches(module, context, BATCH, context.calibration.samples):
         found = values(module, {node for _, node in sources if isinstance(node, fx.Node)}, inputs)
         for table, node in sources:
             assert isinstance(node, fx.Node)
