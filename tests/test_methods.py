@@ -22,12 +22,15 @@ from costopt.records import Graph, Spec
 from tests import models, onnx_graphs
 from tests.onnx_graphs import Held, normal
 
-LARGEST_ERROR = {"fp16": 2e-3, "slim": 1e-6, "int4_weights": 0.15}
+LARGEST_ERROR = {"fp16": 2e-3, "slim": 1e-6, "unfuse": 1e-6, "int4_weights": 0.15}
 """Euclidean norm of the error over that of the outputs, on inputs that calibration saw."""
 LARGEST_ERROR_OF_OTHERS = 0.05
 
 STEADY = {"mixed_precision": {"by": "operations"}}
 """Options under which a method that measures time does the same in every run."""
+
+SAME_SIZE = {"unfuse"}
+"""Methods that save time alone."""
 
 PACKAGES = {"nncf_int8": "nncf"}
 """Methods that are tried only where a package is installed."""
@@ -161,7 +164,7 @@ def test_a_suitable_model_gets_smaller_but_for_names_and_shapes(treat: Treat, sp
         if method_of(spec).unsuitable(graph.describe(one.patient.path)) is None
     ]
     assert max(grown) < names_and_shapes
-    assert min(grown) < 0
+    assert min(grown) < 0 or spec.name in SAME_SIZE
 
 
 @every_method

