@@ -148,7 +148,8 @@ def _offers(graph: Graph, loaded: "Loaded") -> Iterator[Offer]:
         why = plugins.make("methods", Spec(name), Method).unsuitable(graph)
         if issubclass(method, TorchMethod) and isinstance(loaded, OnnxFile):
             why = NO_MODULES
-        yield Offer(name, method.automatic, method.knob, method.alone and method.knob is None, why)
+        alone = method.alone and method.knob is None
+        yield Offer(name, method.automatic, method.knob, alone, method.exact, why)
 
 
 def export_to(

@@ -4,7 +4,7 @@ A pure function of what is known. Each step looks at the judged rows so far and 
 was killed goes on where it was, and the same outcomes always give the same order. From cheap to dear:
 
     1  everything that needs no learning, where the original was measured
-    2  what survived that, on the other providers, batches and thread counts
+    2  what survived that, on the other providers, batches and thread counts; and after what is exact and gains
     3  cut and learn: take a share of the work away, distil, quantise as the best so far does; harder while the budget
        allows it, gentler when it did not. Each cut starts from the best one before it, whose modules lie ready
     4  where time is left, several cuts at once, each as hard as `knobs` proposes from all that was tried
@@ -57,13 +57,15 @@ class Space:
     """What there is to try.
 
     `settings` are where and how a model can be served, the baseline's first. `singles` are recipes that need no
-    learning, `cuts` the methods that do, each with its knob; none when the model gives no modules to cut.
+    learning, `cuts` the methods that do, each with its knob; none when the model gives no modules to cut. `exact` are
+    those of the methods that change outputs by rounding alone.
     """
 
     baseline: Candidate
     settings: tuple[Setting, ...]
     singles: tuple[Recipe, ...]
     cuts: Mapping[str, Knob]
+    exact: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ def next_step(space: Space, plan: Plan, report: Report, seconds_left: float) -> 
     stages = (
         _singles(space),
         _elsewhere(space, known),
+        _after_what_is_exact(space, known),
         _cuts(space, plan, known, seconds_left),
         _several_cuts(space, plan, known, seconds_left),
         _steps_of_the_winner(space, known),
@@ -156,6 +159,20 @@ def _near_the_best(recipe: Recipe, where: Setting, space: Space, known: Known) -
     best = max((row.speedup.value for row in rows if row is not None and row.speedup and _may_do(row)), default=0.0)
     own = known.of(served(recipe, where))
     return own is not None and _may_do(own) and own.speedup is not None and own.speedup.value * WITHIN >= best
+
+
+def _after_what_is_exact(space: Space, known: Known) -> Iterator[Step]:
+    """The best so far, after each method that gains something for certain and loses nothing."""
+    best = known.winner
+    if best is None:
+        return
+    for (spec,) in (recipe for recipe in space.singles if len(recipe) == 1 and recipe[0].name in space.exact):
+        row = known.of(served((spec,), best.candidate.setting)) or known.of(served((spec,), space.settings[0]))
+        used = {one.name for one in best.candidate.recipe}
+        if row is not None and row.speedup is not None and row.speedup.low > 1 and used and spec.name not in used:
+            yield Step(
+                _like(best, (spec, *best.candidate.recipe)), f"{spec} alone gains {units.ratio(row.speedup.value)}"
+            )
 
 
 # ---------------------------------------------------------------------------------------- cut and learn

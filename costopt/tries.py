@@ -104,7 +104,8 @@ def _space(graph: Graph, offers: tuple[Offer, ...], baseline: Candidate, setting
     singles = [(Spec(one.name, options),) for one in suitable if one.alone for options in one.automatic]
     learns = any(one.name == LEARN for one in suitable)
     cuts = {one.name: one.knob for one in suitable if one.knob is not None and learns}
-    return Space(baseline, settings, tuple(singles), cuts)
+    exact = frozenset(one.name for one in suitable if one.exact)
+    return Space(baseline, settings, tuple(singles), cuts, exact)
 
 
 def _promising_first(offers: tuple[Offer, ...], graph: Graph) -> list[Offer]:

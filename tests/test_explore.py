@@ -227,3 +227,20 @@ def test_with_hours_several_cuts_are_tried_at_once_and_the_best_of_all_wins() ->
 
 def _cuts_of(candidate: Candidate) -> set[str]:
     return {spec.name for spec in candidate.recipe} - {LEARN, "int8_static"}
+
+
+def test_what_is_exact_and_gains_comes_before_the_best() -> None:
+    slim = (Spec("slim"),)
+
+    def world(candidate: Candidate) -> Outcome:
+        faster = 0.8 if candidate.recipe[:1] == slim else 1.0
+        made = Model(0.0)(candidate)
+        return (
+            factories.measured(candidate.recipe, ms=made.timing.seconds[0] * 1e3 * faster)
+            if isinstance(made, Measured)
+            else made
+        )
+
+    space = replace(SPACE, singles=(slim, QUANTISED), cuts={}, exact=frozenset({"slim"}))
+    assert "slim + int8_static" in labels(world, space=space)
+    assert "slim + int8_static" not in labels(Model(0.0), space=space), "alone it gains nothing"

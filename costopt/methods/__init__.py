@@ -63,6 +63,8 @@ class Method(ABC):  # noqa: B024 - what is abstract differs between the two kind
     knob: ClassVar[Knob | None] = None
     alone: ClassVar[bool] = True
     """Whether it is worth trying by itself: what mends a cut is not, and neither is a cut that nothing mends."""
+    exact: ClassVar[bool] = False
+    """Whether outputs change by rounding alone, so that where it gains, other methods may follow it."""
 
     def unsuitable(self, graph: Graph) -> str | None:  # noqa: ARG002 - most methods suit every graph
         """Why this method can do nothing for such a graph, in words; None when it can."""
@@ -77,6 +79,7 @@ class Offer:
     automatic: tuple[Mapping[str, Value], ...]
     knob: Knob | None
     alone: bool
+    exact: bool
     unsuitable: str | None
 
 

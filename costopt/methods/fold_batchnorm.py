@@ -18,6 +18,8 @@ from costopt.records import Graph
 class FoldBatchnorm(TorchMethod):
     """Pairs of a convolution and the BatchNorm that alone reads it; both must be called in one place only."""
 
+    exact = True
+
     def unsuitable(self, graph: Graph) -> str | None:
         """When the exporter has left no BatchNorm."""
         if "BatchNormalization" in graph.operators:

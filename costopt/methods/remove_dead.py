@@ -46,6 +46,8 @@ Constant = NDArray[np.bool_]
 class RemoveDead(TorchMethod):
     """Remove what the outputs don't depend on: dead channels, duplicate channels, branches that add nothing."""
 
+    exact = True
+
     def __call__(self, module: fx.GraphModule, context: Context) -> fx.GraphModule:
         """The model without them. Raises NotApplicable when there are none."""
         surgery.tidy(module)

@@ -44,6 +44,8 @@ class Slim(OnnxMethod):
     `level` is how far ONNX Runtime may go: `basic` keeps to standard operators, `extended` does not.
     """
 
+    exact = True
+
     level: Literal["basic", "extended"] = "basic"
 
     def __call__(self, source: Path, target: Path, calibration: Calibration) -> None:  # noqa: ARG002 - needs no data

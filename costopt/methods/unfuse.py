@@ -31,6 +31,8 @@ SUM_BROADCASTS = 8
 class Unfuse(OnnxMethod):
     """Residual sums kept apart from LayerNormalization."""
 
+    exact = True
+
     def unsuitable(self, graph: Graph) -> str | None:
         """That there is nothing to keep apart."""
         if {"Add", "LayerNormalization"} <= set(graph.operators):
