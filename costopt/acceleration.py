@@ -29,9 +29,9 @@ class Acceleration:
     bfloat16: bool = False
     channels_last: bool = False
 
-    def autocast(self) -> torch.autocast:
-        """The context in which a forward pass is run."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
+    def autocast(self, fast: bool = True) -> torch.autocast:
+        """The context in which a forward pass is run; in full precision unless `fast`."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16 and fast)
 
     def moved(self, module: fx.GraphModule) -> fx.GraphModule:
         """Bring a model to the device, and its weights into the order, in place."""
@@ -60,7 +60,7 @@ def fastest(attempt: Callable[[Acceleration], Sequence[Tensor]]) -> Acceleration
     plain = Acceleration(device)
     try:
         wanted = attempt(plain)
-    except RuntimeError as problem:
+    except (RuntimeError, IndexError, ValueError) as problem:  # an embedding says so when a number is beyond its rows
         words = str(problem).strip().splitlines()[0]
         raise CandidateError(
             "compress", f"the model can't be run on a batch of calibration inputs: {words}"

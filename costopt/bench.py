@@ -100,13 +100,15 @@ class Service:
 class Stop:
     """When measuring may end: the relative width of the interval, (high - low) / ratio, or seconds, whichever first.
 
-    With `stretch`, slow calls may take up to three times the seconds, so that there are enough for a p95.
+    With `stretch`, slow calls may take up to three times the seconds, so that there are enough for a p95. A subject
+    that is slower than `to_beat` times the other for certain has lost its race, and is not measured any further.
     """
 
     precision: float
     confidence: float
     seconds: float
     stretch: bool = False
+    to_beat: float | None = None
 
 
 def opening(subject: Subject) -> tuple[Callable[[Request], Answer], Request]:
@@ -156,12 +158,21 @@ class Pair:
     other_calls: int = 1
 
 
-def measure(pair: Pair, before: Callable[[Service], None], after: Callable[[Service], T]) -> tuple[Timing, T]:
+def _never(_: Service) -> bool:
+    return False
+
+
+def measure(
+    pair: Pair,
+    before: Callable[[Service], None],
+    after: Callable[[Service], T],
+    hopeless: Callable[[Service], bool] = _never,
+) -> tuple[Timing, T]:
     """Time a candidate beside the baseline until the interval is narrow enough or the time is up.
 
-    `before` looks at the candidate before its first round and may refuse it; `after` sees it, still open, after its
-    last. Raises CandidateError when one of the two crashes or hangs, Untrue when the machine was so disturbed that the
-    figures would lie, and what `before` and `after` raise.
+    `before` looks at the candidate before its first round and may refuse it; one that is `hopeless` gets a rough figure
+    only. `after` sees it, still open, after its last round. Raises CandidateError when one of the two crashes or hangs,
+    Untrue when the machine was so disturbed that the figures would lie, and what `before` and `after` raise.
     """
     turns = _Turns(pair)
     while True:
@@ -169,6 +180,7 @@ def measure(pair: Pair, before: Callable[[Service], None], after: Callable[[Serv
             other, own = serve(other_child, pair.other), serve(own_child, pair.own)
             if turns.generation == 0:
                 before(own)
+                turns.rough = hopeless(own)
             turns.take(own, other)
             if turns.over:
                 return turns.timing(), after(own)
@@ -181,6 +193,7 @@ class _Turns:
         self.pair = pair
         self.generation = 0
         self.over = False
+        self.rough = False
         self._generations = stopping.generations_needed(pair.stop.precision, pair.stop.confidence)
         self._order = random.Random(pair.seed)
         self._rounds: list[Round] = []
@@ -196,7 +209,7 @@ class _Turns:
         self._stopped = self._until_enough(own, other)
         self._noises.append(watch.noise())
         self.generation += 1
-        self.over = self.generation == self._generations
+        self.over = self._stopped == "beaten" or self.generation == self._generations
 
     def _until_enough(self, own: Service, other: Service) -> Stopped:
         deadline = time.monotonic() + self._most_s(own, other) / self._generations
@@ -207,6 +220,8 @@ class _Turns:
             taken += 1
             if taken >= check:
                 check = stopping.next_check(taken)
+                if self.rough or self._beaten():
+                    return "beaten"
                 if self._enough():
                     return "precision"
             if time.monotonic() > deadline:
@@ -226,6 +241,10 @@ class _Turns:
         """Whether this will do, if the generations still to come give as many rounds as those so far."""
         stop = self.pair.stop
         return stopping.enough(at_own_speed(self.timing()), stop.precision, stop.confidence, self._generations)
+
+    def _beaten(self) -> bool:
+        stop = self.pair.stop
+        return stop.to_beat is not None and stopping.beaten(at_own_speed(self.timing()), stop.to_beat, stop.confidence)
 
     def timing(self) -> Timing:
         """What was taken so far."""

@@ -20,11 +20,12 @@ from costopt.contenders import Model
 from costopt.deliver import leave_settings
 from costopt.disk import write_atomically
 from costopt.errors import CandidateError, CostoptError, Untrue, UsageError
+from costopt.heats import Blind, Watcher
 from costopt.journal import BenchJournal, stored, to_json
 from costopt.measurements import Benched, BenchOutcome, BenchPlan, BenchReport, BenchRun, Contender, Unbenched
 from costopt.records import Machine, ModelSource
 from costopt.scenarios import Scenario, Stage
-from costopt.search import Blind, Found, Watcher, clash_note, first_provider, found_providers
+from costopt.tries import Found, clash_note, first_provider, found_providers
 
 log = logging.getLogger("costopt")
 

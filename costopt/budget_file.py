@@ -313,6 +313,9 @@ class BudgetFile(_Section):
     Narrower takes longer: halving it takes four times as long."""
     tune: bool = False
     """Search ONNX Runtime's session options (threads, spinning, arena, graph level ...) for the winner."""
+    race: bool = True
+    """Under `recipes: auto`: stop measuring a candidate as soon as it can't win for certain. false measures all of them
+    to the end."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Start of every random choice, so that a second run repeats the first."""
     inputs: dict[str, InputSection] | None = None

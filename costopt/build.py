@@ -27,7 +27,7 @@ from costopt.errors import CandidateError, ModelFileError, NotApplicable
 from costopt.graph import artifact, check, copy, describe
 from costopt.journal import from_json, stored, to_json
 from costopt.matching import target_apart
-from costopt.methods import Context, Method, OnnxMethod, TorchMethod
+from costopt.methods import Context, Method, Offer, OnnxMethod, TorchMethod
 from costopt.metrics import Metric
 from costopt.records import Artifact, Candidate, Graph, InputSpec, ModelSource, Parity, Plan, Recipe, Spec
 from costopt.samples import Samples, match, open_source
@@ -46,6 +46,8 @@ MODEL = "model.onnx"
 MODULES = "modules.pt2"
 """What the torch side of a recipe gave, beside its ONNX file: longer recipes start from it."""
 
+NO_MODULES = "it works on PyTorch modules, and the model file is ONNX already"
+
 PARITY_SAMPLES = 64
 """Real inputs on which the export is held against the original; the metric is held against it on all of them later."""
 
@@ -54,7 +56,10 @@ PARITY_BATCH = 8
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What every candidate starts from. `reference` holds the original's outputs where there are no labels."""
+    """What every candidate starts from. `reference` holds the original's outputs where there are no labels.
+
+    `offers` are what the methods can do for the graph, which only they know: some import torch to say so.
+    """
 
     format: str
     graph: Graph
@@ -66,6 +71,7 @@ class Prepared:
     calibration: Samples
     reference: Samples | None
     notes: tuple[str, ...] = ()
+    offers: tuple[Offer, ...] = ()
 
     def is_there(self) -> bool:
         """Whether the data still lie where they were: a folder that was moved must be prepared again."""
@@ -122,6 +128,7 @@ def prepare(request: Request) -> Answer:
         calibration=_calibration(plan, graph, evaluation, run),
         reference=_reference(loaded, evaluation, graph, run) if against == "original" else None,
         notes=_notes(loaded),
+        offers=tuple(_offers(graph, loaded)),
     )
     return {"prepared": to_json(prepared)}
 
@@ -130,6 +137,18 @@ def _notes(loaded: "Loaded") -> tuple[str, ...]:
     from costopt.formats import Modules
 
     return (loaded.note,) if isinstance(loaded, Modules) and loaded.note else ()
+
+
+def _offers(graph: Graph, loaded: "Loaded") -> Iterator[Offer]:
+    """What each method can do for the model."""
+    from costopt.formats import OnnxFile
+
+    for name in plugins.names("methods"):
+        method = plugins.find("methods", name, Method)
+        why = plugins.make("methods", Spec(name), Method).unsuitable(graph)
+        if issubclass(method, TorchMethod) and isinstance(loaded, OnnxFile):
+            why = NO_MODULES
+        yield Offer(name, method.automatic, method.knob, method.alone and method.knob is None, why)
 
 
 def export_to(
@@ -363,7 +382,7 @@ def _original(order: _Order) -> "Modules":
 
     _, loaded = load.load(order.source)
     if isinstance(loaded, OnnxFile):
-        raise NotApplicable("it works on PyTorch modules, and the model file is ONNX already")
+        raise NotApplicable(NO_MODULES)
     return modules_of(export.program_of(loaded, order.prepared.graph.inputs, order.example))
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from costopt import cost, energy, explain, limits, noise_rules, plugins, stats
+from costopt.bought import bought
 from costopt.errors import ConfigError
 from costopt.explain import Verdict
 from costopt.metrics import Facts, Metric
@@ -69,6 +70,7 @@ def judge(run: Run, outcomes: Sequence[Outcome], plan: Plan, today: datetime.dat
         nearest=tuple(row.candidate.id for row in verdict.nearest),
         notes=explain.notes(verdict, today),
         finished=all(one.id in found for one in run.candidates),
+        bought=() if verdict.winner is None else bought(verdict.winner, rows),
     )
 
 
@@ -177,6 +179,7 @@ def _alone(measured: Measured) -> Row:
         time_share=measured.time_share,
         first_call_s=measured.first_call_s,
         precision=measured.precision,
+        operator_share=measured.operator_share,
     )
 
 
@@ -213,7 +216,8 @@ def _drop(measured: Measured, yardstick: _Yardstick, original: bool) -> Drop:
     """The drop under the original; the original's own is zero by definition."""
     facts = yardstick.facts if original else _facts(measured)
     confidence, limit = yardstick.plan.confidence, yardstick.plan.budget.accuracy_drop
-    drop = _NO_DROP if original else stats.drop_interval(yardstick.metric, yardstick.facts, facts, confidence)
+    same_samples = yardstick.facts[: len(facts)]  # a candidate that lost early was scored on the first few only
+    drop = _NO_DROP if original else stats.drop_interval(yardstick.metric, same_samples, facts, confidence)
     certified = _certified(drop, limit)
     return Drop(
         metric=_metric_name(measured),

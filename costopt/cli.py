@@ -18,6 +18,7 @@ from costopt.commands.init import init
 from costopt.commands.list import list_
 from costopt.commands.pack import pack
 from costopt.commands.schema import schema
+from costopt.commands.sensitivity import sensitivity
 from costopt.commands.show import show
 from costopt.commands.unpack import unpack
 from costopt.errors import CostoptError, Interrupted
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 app.command()(compress)
 app.command()(bench)
+app.command()(sensitivity)
 app.command()(show)
 app.command()(choose)
 app.command()(init)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from costopt import noise_rules, plugins, stats, units
+from costopt.causes import causes
 from costopt.limits import change_in_words, excess, metric_in_words
 from costopt.objectives import Cost, MedianCall, Objective
 from costopt.providers import Provider
@@ -250,6 +251,8 @@ def _about_the_winner(verdict: Verdict) -> Iterator[str]:
     winner = verdict.winner
     if winner is None:
         return
+    if verdict.keep_original:
+        yield from causes(winner, verdict.rows, verdict.run.machine)
     if verdict.plan.budget.accuracy_drop is None:
         yield "no accuracy limit set: candidates were chosen without regard to accuracy"
         drop = winner.drop

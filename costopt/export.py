@@ -273,8 +273,7 @@ def _name_axes(model: ir.Model, inputs: tuple[InputSpec, ...]) -> None:
     names = _axis_names(shapes, {spec.name: spec.shape for spec in inputs})
     for value in _values(model):
         if value.shape is not None:
-            sizes = [_renamed(size, names) if isinstance(size, str) else size for size in _sizes(value)]
-            value.shape = ir.Shape(sizes)
+            value.shape = ir.Shape([_renamed_size(size, names) for size in value.shape])
 
 
 def _axis_names(
@@ -296,6 +295,13 @@ def _axis_name(axis: int, rank: int) -> str:
     """What an axis most often is: (batch, sequence, ...) up to rank three, (batch, channels, height, width) above."""
     usual = ("batch", "sequence", "features") if rank <= 3 else ("batch", "channels", "height", "width")
     return usual[axis] if axis < len(usual) else f"axis_{axis}"
+
+
+def _renamed_size(size: int | ir.SymbolicDim, names: Mapping[int | str, str]) -> int | str | None:
+    """None for a size that nobody knows: by a name, all unknown sizes would be one, and ONNX Runtime relies on it."""
+    if isinstance(size, int) or size.value is None:
+        return size if isinstance(size, int) else None
+    return _renamed(size.value, names)
 
 
 def _renamed(size: str, names: Mapping[int | str, str]) -> str:

@@ -185,6 +185,10 @@ class Journal(RunFolder):
         """Record the budget that the run is judged by unless another is given."""
         write_atomically(self.folder / "plan.json", to_json(plan))
 
+    def has_run(self) -> bool:
+        """Whether an earlier go at it came far enough to write down what all candidates share."""
+        return (self.folder / "run.json").is_file()
+
     def run(self) -> Run:
         """What all candidates share. Raises UsageError when it can't be read."""
         return stored(Run, self.folder / "run.json")

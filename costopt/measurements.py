@@ -17,6 +17,7 @@ from costopt.timings import Opened as Opened
 from costopt.timings import Placement as Placement
 
 BENCH_SCHEMA = 1
+SENSITIVITY_SCHEMA = 1
 
 # ---------------------------------------------------------------------------------------- what was asked
 
@@ -300,3 +301,63 @@ class BenchReport:
     """Whether the promise of a server scenario holds for every contender; None in other scenarios, or undecided."""
     notes: tuple[str, ...] = ()
     finished: bool = True
+
+
+# ---------------------------------------------------------------------------------------- one layer at a time
+
+
+@dataclass(frozen=True, slots=True)
+class LayerFacts:
+    """One layer with weights, by itself. Times are of its kernel alone on one thread, for the first calibration batch.
+
+    `operations` are multiplications for the same batch. `output_error` is what rounding this layer alone to 8 bits does
+    to the outputs: Euclidean norm of the error over that of the outputs; `facts` is what the metric saw then.
+    """
+
+    name: str
+    operator: str
+    size_bytes: int
+    operations: float
+    float32_ms: float
+    int8_ms: float
+    output_error: float
+    facts: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LayersMeasured:
+    """All layers of a model, in its order, and what the metric saw of it as it is."""
+
+    layers: tuple[LayerFacts, ...]
+    original: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerCost:
+    """What follows for one layer. Shares are of all layers with weights; `drop` is under the original, as in
+    reports."""
+
+    name: str
+    operator: str
+    size_bytes: int
+    size_share: float
+    operations_share: float
+    float32_ms: float
+    time_share: float
+    int8_ms: float
+    output_error: float
+    drop: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class SensitivityReport:
+    """Which layer costs what, the most expensive in time first."""
+
+    model: str
+    machine: Machine
+    metric: str
+    against: Literal["target", "original"]
+    value: float
+    samples: int
+    confidence: float
+    layers: tuple[LayerCost, ...]

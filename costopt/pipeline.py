@@ -2,21 +2,29 @@
 
 `evaluate` runs where the work is done (here, or on another machine), keeps no state, and gives an `Outcome`: a failure
 that can be expected is a record, not an exception.
+
+Candidates race: one that misses the accuracy limit for certain on the first few hundred samples gets a rough timing and
+no more samples, and one that is slower than the best so far for certain is not timed any further. Both verdicts are
+right at a higher confidence than the plan's, and what was measured is recorded as it is: wider intervals, fewer
+samples.
 """
 
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-from costopt import bench, proof, session
+import numpy as np
+
+from costopt import bench, plugins, proof, session, stats
 from costopt.build import Prepared, artifact_of, build, folder_of
 from costopt.errors import CandidateError, CostoptError, DataError, NotApplicable, Untrue
 from costopt.journal import to_json
+from costopt.metrics import Metric
 from costopt.records import (
     Artifact,
     Candidate,
+    Entry,
     Failed,
     Invalid,
     Measured,
@@ -33,6 +41,15 @@ log = logging.getLogger("costopt")
 
 ROUNDS_S = 8.0
 """What a candidate's rounds may take, both sides together, unless slow calls need more for their percentiles."""
+
+BASELINE_S = 3.0
+"""The same for the original against itself: that its ratio is 1 need not be shown, only its percentiles are wanted."""
+
+EARLY_SAMPLES = 512
+"""Scored before timing. A candidate that loses five points more than it may is seen by them; nearer ones need more."""
+
+EARLY_CONFIDENCE = 0.999
+"""Who is refused this early must miss the limit at this confidence: hundreds may be looked at in one run."""
 
 LEAST_LIMIT_S = 300.0
 """However short the run's time limit, building or scoring one candidate may take this long before it counts as hung."""
@@ -60,11 +77,12 @@ class Job:
         return max(LEAST_LIMIT_S, self.plan.time_limit_s)
 
 
-def evaluate(candidate: Candidate, job: Job) -> Outcome:
+def evaluate(entry: Entry, job: Job) -> Outcome:
     """Build and measure one candidate on the machine that this runs on."""
+    candidate = entry.candidate
     try:
         artifact = _built(candidate, job)
-        return _measure(candidate, artifact, job)
+        return _measure(entry, artifact, job)
     except Untrue as lie:
         return Invalid(candidate, lie.reason, lie.fix, again=lie.again)
     except NotApplicable as nothing:
@@ -96,9 +114,10 @@ def _build_request(recipe: Recipe, job: Job) -> dict[str, str]:
     }
 
 
-def _measure(candidate: Candidate, artifact: Artifact, job: Job) -> Outcome:
+def _measure(entry: Entry, artifact: Artifact, job: Job) -> Outcome:
+    candidate, scoring = entry.candidate, _Scoring(entry, job)
     log.info("%s on %s, batch %d: timing", candidate.label, candidate.provider, candidate.batch)
-    timing, seen = bench.measure(_pair(candidate, artifact, job), proof.refuse_absent, partial(_seen, candidate, job))
+    timing, seen = bench.measure(_pair(entry, artifact, job), proof.refuse_absent, scoring.seen, scoring.hopeless)
     if candidate != job.baseline:  # without the original there is no run: its noise is a note of the report
         bench.refuse_disturbed(timing.noise)
     return Measured(
@@ -112,15 +131,17 @@ def _measure(candidate: Candidate, artifact: Artifact, job: Job) -> Outcome:
         time_share=shares(seen.shown.placement.seconds),
         first_call_s=seen.service.first_call_s,
         precision=seen.shown.precision,
+        operator_share=shares(seen.shown.placement.operators),
     )
 
 
-def _pair(candidate: Candidate, artifact: Artifact, job: Job) -> bench.Pair:
-    samples, logs = job.prepared.evaluation, job.folder / "logs"
+def _pair(entry: Entry, artifact: Artifact, job: Job) -> bench.Pair:
+    candidate, samples, logs = entry.candidate, job.prepared.evaluation, job.folder / "logs"
+    seconds = BASELINE_S if candidate == job.baseline else ROUNDS_S
     return bench.Pair(
         own=bench.Subject(str(job.folder / artifact.path), candidate.setting, samples),
         other=bench.Subject(str(job.folder / job.prepared.original.path), job.baseline.setting, samples),
-        stop=bench.Stop(job.plan.precision, job.plan.confidence, ROUNDS_S, stretch=True),
+        stop=bench.Stop(job.plan.precision, job.plan.confidence, seconds, stretch=True, to_beat=entry.to_beat),
         seed=int(candidate.id, 16) ^ job.plan.seed,
         machine=job.machine,
         own_log=logs / f"{candidate.id}.log",
@@ -138,25 +159,56 @@ class _Seen:
     score: Score
 
 
-def _seen(candidate: Candidate, job: Job, service: bench.Service) -> _Seen:
-    memory = service.peak_memory_bytes()  # first: scoring and proving take memory of their own
-    log.info("%s on %s, batch %d: scoring", candidate.label, candidate.provider, candidate.batch)
-    score = _score(service.child, candidate, job)
-    return _Seen(service, proof.proved(service), memory, score)
+class _Scoring:
+    """Scores a candidate in two goes: a few hundred samples before it is timed, the rest after it, if it needs them."""
 
+    def __init__(self, entry: Entry, job: Job) -> None:
+        self._entry = entry
+        self._job = job
+        self._rows: list[list[float]] = []
+        self._lost = False
+        self._memory_bytes = 0
 
-def _score(child: Child, candidate: Candidate, job: Job) -> Score:
-    """Score a candidate. What the metric says against the original is the user's to mend, so it ends the run."""
-    prepared = job.prepared
-    reference = prepared.reference.to_json() if prepared.reference else None
-    request = {"metric": prepared.metric.name, "options": dict(prepared.metric.options), "reference": reference}
-    try:
-        answer = child.ask(session.score, request, job.limit_s)
-    except DataError as problem:
-        if candidate == job.baseline:
-            raise
-        raise CandidateError("score", str(problem)) from problem
-    return Score(prepared.metric, prepared.against, tuple(tuple(row) for row in answer["facts"]))
+    def hopeless(self, service: bench.Service) -> bool:
+        """Whether the first samples show for certain that the candidate misses the accuracy limit."""
+        self._memory_bytes = service.peak_memory_bytes()  # now: scoring and proving take memory of their own
+        limit, facts = self._job.plan.budget.accuracy_drop, self._entry.facts
+        if limit is None or facts is None or len(facts) <= EARLY_SAMPLES:
+            return False
+        batch = service.subject.setting.batch
+        self._score(service.child, -(-EARLY_SAMPLES // batch) * batch)
+        before, after = (np.array(rows, np.float64) for rows in (facts[: len(self._rows)], self._rows))
+        metric = plugins.make("metrics", self._job.prepared.metric, Metric)
+        self._lost = stats.drop_interval(metric, before, after, EARLY_CONFIDENCE).low > limit
+        service.child.pause()
+        return self._lost
+
+    def seen(self, service: bench.Service) -> _Seen:
+        """What the service shows after its last round, with the rest of the samples scored."""
+        candidate, prepared = self._entry.candidate, self._job.prepared
+        if not self._lost:
+            log.info("%s on %s, batch %d: scoring", candidate.label, candidate.provider, candidate.batch)
+            self._score(service.child, None)
+        score = Score(prepared.metric, prepared.against, tuple(tuple(row) for row in self._rows))
+        return _Seen(service, proof.proved(service), self._memory_bytes, score)
+
+    def _score(self, child: Child, stop: int | None) -> None:
+        """Score on to sample `stop`. What the metric says against the original is the user's to mend: it ends the
+        run."""
+        prepared = self._job.prepared
+        request = {
+            "metric": prepared.metric.name,
+            "options": dict(prepared.metric.options),
+            "reference": prepared.reference.to_json() if prepared.reference else None,
+            "start": len(self._rows),
+            "stop": stop,
+        }
+        try:
+            self._rows += child.ask(session.score, request, self._job.limit_s)["facts"]
+        except DataError as problem:
+            if self._entry.candidate == self._job.baseline:
+                raise
+            raise CandidateError("score", str(problem)) from problem
 
 
 def shares(parts: Mapping[str, float]) -> dict[str, float]:

@@ -128,7 +128,14 @@ def read(events: Iterable[Event], nodes: Mapping[str, int], asked: str, asynchro
     distinct = Counter(provider for provider, _, _ in {(one.provider, one.node, one.operator) for one in kernels})
     counted = {name: max(nodes.get(name, 0), distinct[name]) for name in {*nodes, *distinct}}
     seconds = _seconds(session, kernels, asked, asynchronous)
-    return Placement(counted, seconds, _fallen_back(kernels, asked, sum(seconds.values())))
+    return Placement(counted, seconds, _fallen_back(kernels, asked, sum(seconds.values())), _by_operator(kernels))
+
+
+def _by_operator(kernels: Iterable[_Kernel]) -> dict[str, float]:
+    micros: defaultdict[str, float] = defaultdict(float)
+    for one in kernels:
+        micros[one.operator] += one.own
+    return {name: 1e-6 * value for name, value in micros.items()}
 
 
 def _after_warm_up(events: Sequence[Event]) -> tuple[list[Event], list[_Kernel]]:

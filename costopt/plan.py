@@ -59,6 +59,7 @@ def read(path: Path, overrides: tuple[str, ...] = (), data_must_exist: bool = Tr
         opset=file.opset,
         precision=file.precision,
         tune=file.tune,
+        race=file.race,
     )
 
 

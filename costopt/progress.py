@@ -31,7 +31,7 @@ class Shown(logging.Handler):
         )
         self._task = self._bar.add_task("starting", total=None, best="")
         self._done = 0
-        self._total = 0
+        self._of = ""
 
     def __enter__(self) -> Self:
         logger = logging.getLogger("costopt")
@@ -51,16 +51,18 @@ class Shown(logging.Handler):
         """A new stage."""
         self._bar.update(self._task, description=record.getMessage())
 
-    def planned(self, total: int, done: int) -> None:
-        """Set the bar's length."""
-        self._done, self._total = done, total
+    def planned(self, total: int | None, done: int) -> None:
+        """Set the bar's length, where it is known."""
+        self._done, self._of = done, "" if total is None else f"/{total}"
         self._bar.update(self._task, total=total, completed=done)
         if done:
-            self._console.print(f"{done} of {total} candidates are known already; going on with the rest")
+            known = f"{done} candidates" if total is None else f"{done} of {total} candidates"
+            self._console.print(f"{known} are known already; going on with the rest")
 
     def arrived(self, who: str, fate: str, best: str) -> None:
         """Move on by one."""
         self._done += 1
         self._bar.update(self._task, completed=self._done, best=f"best: {best}" if best else "")
         if not self._console.is_terminal or not fate.startswith("skipped"):
-            self._console.print(f"[{self._done}/{self._total}] {who}: {fate}", markup=False, soft_wrap=True)
+            ahead = f"; best: {best}" if best and not self._console.is_terminal else ""
+            self._console.print(f"[{self._done}{self._of}] {who}: {fate}{ahead}", markup=False, soft_wrap=True)

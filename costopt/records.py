@@ -94,7 +94,7 @@ class Plan:
     `recipes` is None for `auto`; `providers` is None for "every provider found here"; `price` names a price source
     (`prices/`) with its options, or None when the machine's price is not known. `precision` is the relative width of
     a speed-up's interval, (high - low) / speed-up, at which timing a candidate may end. `tune` asks for a search of
-    session options for the winner.
+    session options for the winner. Without `race`, candidates that can't win any more are measured to the end as well.
     """
 
     data: Data
@@ -114,6 +114,7 @@ class Plan:
     opset: int = 20
     precision: float = 0.05
     tune: bool = False
+    race: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +183,20 @@ class Candidate:
     def label(self) -> str:
         """The recipe in words: `original`, `int8_static`, `slim + int8_static(per_channel=False)`."""
         return " + ".join(str(spec) for spec in self.recipe) or "original"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A candidate that enters the race, why it does, and what it is up against.
+
+    `to_beat` is a speed-up that another one, which meets the budget, has for certain; `facts` are what the metric saw
+    of the original, row by row. A candidate that can be seen to lose against either is measured roughly only.
+    """
+
+    candidate: Candidate
+    why: str = ""
+    to_beat: float | None = None
+    facts: tuple[tuple[float, ...], ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +269,7 @@ class Measured:
     `placement` maps each provider's name to its share of the graph's nodes (they sum to 1), `time_share` to its share
     of the time in kernels (empty when there was one provider only). `peak_memory_bytes` is the serving process's peak
     above what it held before the model was loaded. `precision` is the format that the provider was seen to multiply
-    in, "" when it was not probed.
+    in, "" when it was not probed. `operator_share` is each operator type's share of the time in kernels.
     """
 
     candidate: Candidate
@@ -268,6 +283,7 @@ class Measured:
     time_share: Mapping[str, float] = field(default_factory=dict)
     first_call_s: float | None = None
     precision: str = ""
+    operator_share: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,7 +332,8 @@ class Parity:
 class Run:
     """What all candidates of a run share: written once, before the first is measured.
 
-    `versions` and `inputs` (sha256 of model and data) are what a reader needs to repeat it.
+    `versions` and `inputs` (sha256 of model and data) are what a reader needs to repeat it. `candidates` stand in the
+    order in which they were tried; `reasons` tell why, by id, where a search chose them, and `ended` how it ended.
     """
 
     id: str
@@ -334,6 +351,8 @@ class Run:
     created: str
     candidates: tuple[Candidate, ...]
     notes: tuple[str, ...] = ()
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    ended: str = ""
 
 
 # ---------------------------------------------------------------------------------------- what follows
@@ -451,14 +470,32 @@ class Row:
     first_call_s: float | None = None
     precision: str = ""
     energy: Energy | None = None
+    operator_share: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Bought:
+    """What one step of the winner's recipe changed, in the winner's setting, against the recipe before that step.
+
+    `relative_cost` is the cost after it over that before it, under 1 where it saves; `usd_per_million` the change on a
+    machine that never idles, None without a price; `drop` how much of the metric it lost, negative where it won some.
+    `certain` is whether the measurements can tell the costs apart.
+    """
+
+    step: Spec
+    relative_cost: float
+    certain: bool
+    drop: float
+    usd_per_million: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
     """The answer. `headline` is one sentence in plain words; `notes` are what a reader must know to trust it.
 
-    `winner` is a candidate's id, or None when nothing meets the budget (then `nearest` names up to three).
-    `finished` is False when candidates are still to be measured.
+    `winner` is a candidate's id, or None when nothing meets the budget (then `nearest` names up to three). `bought`
+    tells the winner's steps apart, as far as the recipes without them were measured. `finished` is False when
+    candidates are still to be measured.
     """
 
     run: Run
@@ -472,6 +509,7 @@ class Report:
     nearest: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     finished: bool = True
+    bought: tuple[Bought, ...] = ()
 
     def row(self, candidate_id: str) -> Row:
         """The row of one candidate. Raises KeyError when there is none."""

@@ -1,6 +1,7 @@
 """The report of `compress` as a sheet: each candidate in a row, and why each of the others lost."""
 
 from costopt import sheets, units
+from costopt.bought import in_words
 from costopt.records import Candidate, Drop, Latency, LimitName, Recipe, Report, Row
 from costopt.sheets import UNKNOWN, UNKNOWN_CELL, Cell, Column, Grid, Paragraph, Sheet, Tone, one_line, pair
 
@@ -29,7 +30,9 @@ def sheet(report: Report) -> Sheet:
         footnotes=(*too_few, _metric_note(report), _cost_note(report)),
         paragraphs=(
             Paragraph("Nearest to the budget", _nearest(report)),
+            Paragraph("What each step of the chosen one bought", _bought(report)),
             Paragraph("Why the others lost", _lost(report), folded=True),
+            Paragraph("What was tried, in this order", _order(report), folded=True),
         ),
         notes=tuple(one_line(note) for note in report.notes),
         source=_source(report),
@@ -98,6 +101,21 @@ def _lost(report: Report) -> tuple[str, ...]:
             name = one_line(row.candidate.label) if everywhere else _who(row.candidate, report)
             words[f"{name}: {_why(row)}"] = None
     return tuple(words)
+
+
+def _bought(report: Report) -> tuple[str, ...]:
+    return tuple(in_words(one, _metric_label(report)) for one in report.bought)
+
+
+def _order(report: Report) -> tuple[str, ...]:
+    """The search's steps and its reason for each; none where the budget file lists the recipes."""
+    reasons = report.run.reasons
+    steps = [
+        f"{_who(row.candidate, report)}: {reasons[row.candidate.id]}"
+        for row in report.rows
+        if row.candidate.id in reasons
+    ]
+    return (*steps, report.run.ended) if steps else ()
 
 
 def _nearest(report: Report) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ can't be read, or belongs to other work, is as good as nothing: the work starts 
 import os
 import pickle
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,16 +29,18 @@ State = dict[str, Any]  # tensors and numbers under names, nested as optimisers 
 class Kept:
     """One file with the state of one piece of work; `work` describes it, and is compared when the file is read."""
 
-    def __init__(self, path: Path, work: str, every_s: float = EVERY_S) -> None:
+    def __init__(self, path: Path, work: str, every_s: float | None = None) -> None:
         self._path, self._work = path, work
-        self._every_s = every_s
-        self._due_s = time.monotonic() + every_s
+        self._every_s = EVERY_S if every_s is None else every_s
+        self._due_s = time.monotonic() + self._every_s
 
     def read(self) -> State | None:
         """The state that was written last; None when there is none of this work."""
+        if not zipfile.is_zipfile(self._path):
+            return None
         try:
             kept = torch.load(self._path, weights_only=True, map_location="cpu")
-        except (OSError, EOFError, RuntimeError, pickle.UnpicklingError):
+        except (OSError, RuntimeError, pickle.UnpicklingError):
             return None
         return kept["state"] if isinstance(kept, dict) and kept.get("work") == self._work else None
 

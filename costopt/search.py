@@ -1,47 +1,28 @@
-"""What to try, in which order, and when to stop.
+"""The whole job: read the model, try what there is to try, choose, and leave the chosen file ready to deploy.
 
-    plan ─▶ candidates ─▶ runner ─▶ outcomes.jsonl        the original comes first: everyone is held against it
+    plan ─▶ tries ─▶ heats ─▶ outcomes.jsonl ─▶ choose        the original comes first: everyone is held against it
 
-`compress` is the whole job. Each outcome is on disk before the next candidate starts; what is there already is not
-measured again; when the time is up, what is left is reported as not measured.
+All that is found lies in the run's folder (`journal`), so that the same command goes on where it stopped.
 """
 
 import datetime
 import logging
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
-from costopt import choose, deliver, load, machine, plugins, provenance, race, tuning, units
+from costopt import choose, deliver, layer_costs, load, machine, provenance, race, tuning
 from costopt.bench import Subject
 from costopt.build import Prepared, artifact_of, prepare, split
 from costopt.disk import write_atomically
-from costopt.errors import CandidateError, CostoptError, UsageError
+from costopt.errors import CandidateError, CostoptError, NotApplicable, UsageError
 from costopt.graph import files as files_of
+from costopt.heats import Blind, Heats, Watcher
 from costopt.journal import Journal, from_json, stored, to_json
-from costopt.methods import Method
-from costopt.pipeline import Job, evaluate
-from costopt.providers import Provider, clash, installed_builds
-from costopt.records import (
-    Candidate,
-    Failed,
-    Graph,
-    Invalid,
-    Machine,
-    Measured,
-    ModelSource,
-    Outcome,
-    Plan,
-    Recipe,
-    Report,
-    Run,
-    Skipped,
-    Spec,
-)
-from costopt.runners import Runner
+from costopt.measurements import LayersMeasured, SensitivityReport
+from costopt.pipeline import Job
+from costopt.records import Candidate, Machine, ModelSource, Plan, Report, Run
+from costopt.tries import Found, Tries, baseline_of, clash_note, found_providers, what_to_try
 from costopt.worker import Child
 
 log = logging.getLogger("costopt")
@@ -55,27 +36,6 @@ TUNED = "tuned.json"
 """The candidate that tuning found, in the run's folder."""
 
 
-class Watcher(Protocol):
-    """Somebody who looks on: the progress bar, or nobody."""
-
-    def planned(self, total: int, done: int) -> None:
-        """There are `total` candidates; `done` of them are known from before."""
-
-    def arrived(self, who: str, fate: str, best: str) -> None:
-        """One more is known: who it is, what became of it, and the best so far, in a few words each."""
-
-
-@dataclass
-class Blind:
-    """Nobody looks on."""
-
-    def planned(self, total: int, done: int) -> None:
-        """Not looked at."""
-
-    def arrived(self, who: str, fate: str, best: str) -> None:
-        """Not looked at."""
-
-
 def compress(source: ModelSource, plan: Plan, out: Path, watcher: Watcher | None = None) -> tuple[Report, Journal]:
     """Measure what the plan asks for, choose, and leave the chosen file ready to deploy.
 
@@ -83,29 +43,67 @@ def compress(source: ModelSource, plan: Plan, out: Path, watcher: Watcher | None
     """
     began = time.monotonic()
     refuse_early(plan)
-    files = _files(source)
-    providers, here = found_providers(plan.providers), machine.here()
-    inputs, tools = provenance.digests(files, plan), provenance.versions()
-    baseline = baseline_of(plan, providers, here)
-    journal = Journal(out / provenance.run_id(source, plan, inputs, baseline.id, here, tools))
+    here = _Here.found(source, plan)
+    journal = here.journal(out)
     with journal.held():
         journal.mend()
         prepared = _prepared(source, plan, journal)
-        tries = what_to_try(plan, prepared.graph, providers, here)
-        run = _run(source, plan, prepared, tries, here, inputs, tools, journal)
-        journal.write_run(run)
+        tries = what_to_try(plan, prepared.graph, prepared.offers, here.providers, here.machine)
+        journal.write_run(_run(here, prepared, tries, journal))
         journal.write_plan(plan)
-        job = Job(str(journal.folder), source, plan, prepared, tries.baseline, here.fingerprint)
-        deadline = began + (1 - TUNING_SHARE if plan.tune else 1.0) * plan.time_limit_s
-        _measure_all(job, tries, journal, deadline, watcher or Blind())
-        if time.monotonic() < deadline and any(one.id not in _known(job, tries, journal) for one in tries.candidates):
-            log.info("measuring again what a disturbed machine spoilt")
-            _measure_all(job, tries, journal, deadline, watcher or Blind())
+        job = Job(str(journal.folder), source, plan, prepared, tries.baseline, here.machine.fingerprint)
+        heats = Heats(job, tries, journal, watcher or Blind())
+        heats.measure(began + (1 - TUNING_SHARE if plan.tune else 1.0) * plan.time_limit_s)
         if plan.tune:
-            _tune(job, tries, journal, began + plan.time_limit_s, watcher or Blind())
-        report = choose.judge(journal.run(), journal.outcomes(), plan, datetime.date.today())
+            _tune(job, heats, journal, began + plan.time_limit_s)
+        report = heats.report()
         deliver.deliver(report, journal)
     return report, journal
+
+
+def sensitivity(source: ModelSource, plan: Plan, out: Path, samples: int) -> SensitivityReport:
+    """Look at the original's layers one by one, on `samples` of the evaluation data; the run's folder is `compress`'s.
+
+    Raises UsageError for what the user must mend, CostoptError when the original can't be looked at.
+    """
+    from costopt.sensitivity import measure
+
+    here = _Here.found(source, plan)
+    journal = here.journal(out)
+    with journal.held():
+        prepared = _prepared(source, plan, journal)
+        request = {"prepared": to_json(prepared), "run": str(journal.folder), "samples": samples}
+        try:
+            with Child("sensitivity", journal.folder / "logs" / "sensitivity.log") as child:
+                answer = child.ask(measure, request, PREPARE_LIMIT_S)
+        except (CandidateError, NotApplicable) as problem:
+            raise CostoptError(f"{Path(source.path).name}: {problem.reason}") from problem
+    measured = from_json(LayersMeasured, answer["layers"])
+    return layer_costs.report(measured, Path(source.path).name, here.machine, prepared.metric, prepared.against, plan)
+
+
+@dataclass(frozen=True)
+class _Here:
+    """A model and a plan on this machine: what a run's name is made of."""
+
+    source: ModelSource
+    plan: Plan
+    providers: Found
+    machine: Machine
+    inputs: dict[str, str]
+    tools: dict[str, str]
+
+    @classmethod
+    def found(cls, source: ModelSource, plan: Plan) -> "_Here":
+        """Raises UsageError for a model or data that can't be read, and when no provider can work here."""
+        files, providers = _files(source), found_providers(plan.providers)
+        return cls(source, plan, providers, machine.here(), provenance.digests(files, plan), provenance.versions())
+
+    def journal(self, out: Path) -> Journal:
+        """The run's folder under `out`."""
+        baseline = baseline_of(self.plan, self.providers, self.machine)
+        run = provenance.run_id(self.source, self.plan, self.inputs, baseline.id, self.machine, self.tools)
+        return Journal(out / run)
 
 
 def refuse_early(plan: Plan) -> None:
@@ -151,141 +149,30 @@ def _prepared(source: ModelSource, plan: Plan, journal: Journal) -> Prepared:
     return from_json(Prepared, answer["prepared"])
 
 
-# ---------------------------------------------------------------------------------------- what to try
+# ---------------------------------------------------------------------------------------- the run's record
 
 
-@dataclass(frozen=True)
-class Tries:
-    """The baseline, what else to measure in order, and what need not be measured, with the reason."""
-
-    baseline: Candidate
-    candidates: tuple[Candidate, ...]
-    settled: tuple[Outcome, ...] = ()
-
-
-@dataclass
-class _Collected:
-    candidates: list[Candidate] = field(default_factory=list)
-    settled: list[Outcome] = field(default_factory=list)
-
-
-Found = tuple[tuple[Spec, str | None], ...]
-"""Providers, each with the reason why it can't work here (None when it can)."""
-
-
-def found_providers(asked: tuple[Spec, ...] | None) -> Found:
-    """The providers to use; when none was asked for, every one that can work here.
-
-    Raises UsageError when none of those asked for can.
-    """
-    specs = asked or tuple(Spec(name) for name in plugins.names("providers"))
-    found = tuple((spec, plugins.make("providers", spec, Provider).missing()) for spec in specs)
-    if asked is None:
-        return tuple((spec, reason) for spec, reason in found if reason is None)
-    if all(reason is not None for _, reason in found):
-        reasons = "; ".join(f"{spec.name}: {reason}" for spec, reason in found)
-        raise UsageError(f"none of the providers can work here ({reasons}). Add cpu, which is always there.")
-    return found
-
-
-def clash_note() -> tuple[str, ...]:
-    """That several packages overwrite each other's ONNX Runtime, if they do: providers may be missing for it."""
-    found = clash(installed_builds())
-    return () if found is None else (f"{found[0]}; {found[1]}",)
-
-
-def first_provider(providers: Found) -> Spec:
-    """The CPU provider, or the first that is here: the baseline's."""
-    present = [spec for spec, reason in providers if reason is None]
-    return next((spec for spec in present if spec.name == "cpu"), present[0])
-
-
-def baseline_of(plan: Plan, providers: Found, here: Machine) -> Candidate:
-    """The original on the CPU provider (or the first that is here), at the first batch and thread count."""
-    return _candidate((), first_provider(providers), plan.batch[0], (plan.threads or (here.cores,))[0])
-
-
-def _candidate(recipe: Recipe, provider: Spec, batch: int, threads: int) -> Candidate:
-    return Candidate(recipe, provider.name, batch, threads, provider.options)
-
-
-def what_to_try(plan: Plan, graph: Graph, providers: Found, here: Machine) -> Tries:
-    """Every recipe on every provider at every batch and thread count, the baseline first.
-
-    The baseline is the original on the CPU provider (or the first one asked for) at the first batch.
-    Raises UsageError for a batch that the model does not take.
-    """
-    present = [spec for spec, reason in providers if reason is None]
-    threads = plan.threads or (here.cores,)
-    batches = _batches(plan, graph)
-    baseline = baseline_of(plan, providers, here)
-    found = _Collected([baseline])
-    for recipe, reason in _recipes(plan, graph):
-        if reason is not None:
-            found.settled.append(Skipped(Candidate(recipe, baseline.provider, batches[0], threads[0]), reason))
-            continue
-        everywhere = [_candidate(recipe, one, size, count) for size in batches for one in present for count in threads]
-        found.candidates.extend(one for one in everywhere if one != baseline)
-    for spec, reason in providers:
-        if reason is not None:
-            absent = _candidate((), spec, batches[0], threads[0])
-            found.settled.append(Invalid(absent, f"{spec.name} can't work here", reason))
-    return Tries(baseline, tuple(found.candidates), tuple(found.settled))
-
-
-def _batches(plan: Plan, graph: Graph) -> tuple[int, ...]:
-    """The batches to measure. Raises UsageError when the model's batch is fixed and another one is asked for."""
-    fixed = {one.shape[0] for one in graph.inputs if one.shape and isinstance(one.shape[0], int)}
-    if not fixed or set(plan.batch) <= fixed:
-        return plan.batch
-    only = ", ".join(str(size) for size in sorted(fixed, key=str))
-    raise UsageError(
-        f"batch: the model takes batches of {only} only, and the budget file asks for "
-        f"{', '.join(map(str, plan.batch))}. Write `batch: [{only}]`, or export the model with a dynamic first axis "
-        "(torch.export.export(..., dynamic_shapes={name: {0: torch.export.Dim.DYNAMIC}}))."
-    )
-
-
-def _recipes(plan: Plan, graph: Graph) -> Iterator[tuple[Recipe, str | None]]:
-    """Recipes to try, each with the reason why it need not be (None when it should); the original comes first."""
-    yield (), None
-    if plan.recipes is not None:
-        yield from ((recipe, None) for recipe in plan.recipes if recipe)
-        return
-    for name in plugins.names("methods"):
-        method = plugins.find("methods", name, Method)
-        for options in method.automatic:
-            spec = Spec(name, options)
-            reason = plugins.make("methods", spec, Method).unsuitable(graph)
-            yield (spec,), reason
-
-
-def _run(
-    source: ModelSource,
-    plan: Plan,
-    prepared: Prepared,
-    tries: Tries,
-    here: Machine,
-    inputs: dict[str, str],
-    tools: dict[str, str],
-    journal: Journal,
-) -> Run:
+def _run(here: _Here, prepared: Prepared, tries: Tries, journal: Journal) -> Run:
+    """What all candidates share; of a search that was interrupted, also what it tried so far and why."""
+    earlier = journal.run() if tries.space and journal.has_run() else None
+    listed = (*tries.candidates, *(one.candidate for one in tries.settled), *(earlier.candidates if earlier else ()))
     return Run(
         id=journal.folder.name,
-        model=Path(source.path).name,
+        model=Path(here.source.path).name,
         format=prepared.format,
         baseline=tries.baseline.id,
         metric=prepared.metric,
         against=prepared.against,
-        machine=here,
+        machine=here.machine,
         graph=prepared.graph,
         parity=prepared.parity,
-        versions=tools,
-        inputs=inputs,
-        seed=plan.seed,
+        versions=here.tools,
+        inputs=here.inputs,
+        seed=here.plan.seed,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        candidates=(*tries.candidates, *(one.candidate for one in tries.settled)),
-        notes=_notes(plan, prepared, journal),
+        candidates=tuple({one.id: one for one in listed}.values()),
+        notes=_notes(here.plan, prepared, journal),
+        reasons=earlier.reasons if earlier else {},
     )
 
 
@@ -304,111 +191,21 @@ def _notes(plan: Plan, prepared: Prepared, journal: Journal) -> tuple[str, ...]:
     return tuple(dict.fromkeys(notes))
 
 
-# ---------------------------------------------------------------------------------------- measuring
-
-
-def _measure_all(job: Job, tries: Tries, journal: Journal, deadline: float, watcher: Watcher) -> None:
-    """Measure what is not known yet; each outcome is on disk before the next candidate starts."""
-    known = _known(job, tries, journal)
-    for outcome in tries.settled:
-        if outcome.candidate.id not in known:
-            journal.append(outcome)
-    watcher.planned(len(tries.candidates), sum(one.id in known for one in tries.candidates))
-    runner = plugins.make("runners", Spec("here"), Runner)
-    broken: dict[str, Outcome] = {}
-
-    def arrive(outcome: Outcome) -> None:
-        journal.append(outcome)
-        candidate = outcome.candidate
-        who = f"{candidate.label} on {candidate.provider}, batch {candidate.batch}"
-        watcher.arrived(who, _fate(outcome), _best(job, journal))
-
-    def still_to_do() -> Iterator[Candidate]:
-        for candidate in tries.candidates:
-            if candidate.id in known:
-                continue
-            if candidate.recipe_id in broken:  # a file that can't be made can't be made for another provider either
-                arrive(replace(broken[candidate.recipe_id], candidate=candidate))
-            elif candidate == tries.baseline or time.monotonic() < deadline:
-                yield candidate
-            else:
-                log.info("the time limit was reached; the same command goes on")
-
-    for outcome in runner(partial(evaluate, job=job), still_to_do()):
-        arrive(outcome)
-        if outcome.candidate == tries.baseline:
-            _need(outcome)
-        if never_built(outcome):
-            broken[outcome.candidate.recipe_id] = outcome
-
-
-def _known(job: Job, tries: Tries, journal: Journal) -> dict[str, Outcome]:
-    """What need not be measured again: all but those whom a disturbed machine spoilt, and an original that failed.
-
-    The failure may have been the machine's too, and without the original there is no run.
-    """
-    outcomes = journal.outcomes()
-    rows = choose.judge(journal.run(), outcomes, job.plan, datetime.date.today()).rows
-    spoilt = {row.candidate.id for row in rows if row.status == "invalid"}
-    return {
-        outcome.candidate.id: outcome
-        for outcome in outcomes
-        if (outcome.candidate != tries.baseline or isinstance(outcome, Measured))
-        and not (isinstance(outcome, Measured) and outcome.candidate.id in spoilt)
-        and not (isinstance(outcome, Invalid) and outcome.again)
-    }
-
-
-def never_built(outcome: Outcome) -> bool:
-    """Whether an outcome says that the recipe's file can't be made, so for no provider, batch or thread count."""
-    return isinstance(outcome, Skipped) or (
-        isinstance(outcome, Failed) and outcome.stage in ("load", "compress", "export", "check")
-    )
-
-
-def _need(baseline: Outcome) -> None:
-    """Without the original there is nothing to hold a candidate against."""
-    if isinstance(baseline, Failed):
-        raise CostoptError(f"the original itself failed at stage '{baseline.stage}': {baseline.reason}")
-    if isinstance(baseline, Invalid):
-        raise CostoptError(f"the original itself can't be measured: {baseline.reason}. {baseline.fix}")
-
-
-def _fate(outcome: Outcome) -> str:
-    """What became of a candidate, for the progress bar."""
-    if isinstance(outcome, Failed):
-        return f"failed at stage '{outcome.stage}': {outcome.reason}"
-    if isinstance(outcome, Invalid | Skipped):
-        return f"{outcome.status}: {outcome.reason}"
-    return "measured"
-
-
-def _best(job: Job, journal: Journal) -> str:
-    """The best so far, in a few words for the progress bar."""
-    report = choose.judge(journal.run(), journal.outcomes(), job.plan, datetime.date.today())
-    if report.winner is None:
-        return "none meets the budget yet"
-    row = report.row(report.winner)
-    ratio = "" if row.speedup is None else f" {units.ratio(row.speedup.value)}"
-    return f"{row.candidate.label} on {row.candidate.provider}{ratio}"
-
-
 # ---------------------------------------------------------------------------------------- session options
 
 
-def _tune(job: Job, tries: Tries, journal: Journal, deadline: float, watcher: Watcher) -> None:
+def _tune(job: Job, heats: Heats, journal: Journal, deadline: float) -> None:
     """Search session options for the winner; what is found is one more candidate, measured and scored like the rest."""
-    report = choose.judge(journal.run(), journal.outcomes(), job.plan, datetime.date.today())
-    record = journal.folder / TUNED
+    report, record = heats.report(), journal.folder / TUNED
     if not record.is_file():
         if report.winner is None:
             log.info("nothing meets the budget, so there is nothing to tune")
             return
         write_atomically(record, to_json(_tuned(report.row(report.winner).candidate, job, journal, deadline)))
-    found = stored(Candidate, record)
-    if found.id not in {one.id for one in journal.run().candidates}:
-        journal.write_run(replace(journal.run(), candidates=(*journal.run().candidates, found)))
-    _measure_all(job, replace(tries, candidates=(*tries.candidates, found)), journal, deadline, watcher)
+    found, run = stored(Candidate, record), journal.run()
+    if found not in run.candidates:
+        journal.write_run(replace(run, candidates=(*run.candidates, found)))
+    heats.measure(deadline)
 
 
 def _tuned(winner: Candidate, job: Job, journal: Journal, deadline: float) -> Candidate:

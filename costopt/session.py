@@ -239,22 +239,21 @@ def _peak_bytes() -> int:
 
 
 def score(request: Request) -> Answer:
-    """Score all samples. Request: metric, options, reference (Samples as JSON, or None for labels).
+    """Score samples. Request: metric, options, reference (Samples as JSON, or None for labels), start, stop.
 
-    Answers facts: one row a sample. Calls have the batch that is being judged, because a model with dynamic
-    quantization takes its ranges over the whole batch.
+    Answers facts: one row for each sample from `start` to `stop` (None: to the last). Calls have the batch that is
+    being judged, because a model with dynamic quantization takes its ranges over the whole batch.
     """
     one = served()
     metric = plugins.make("metrics", Spec(request["metric"], request["options"]), Metric)
     reference = Samples.from_json(request["reference"]) if request["reference"] else None
     rows: list[list[float]] = []
-    start = 0
-    for feed in one.samples.batches(one.batch):
-        count = len(next(iter(feed.values())))
-        outputs = _outputs(one, feed, count)
-        targets = reference.rows(start, start + count) if reference else one.samples.targets(start, start + count)
+    end = one.samples.samples if request["stop"] is None else min(request["stop"], one.samples.samples)
+    for start in range(request["start"], end, one.batch):
+        stop = min(start + one.batch, end)
+        outputs = _outputs(one, one.samples.rows(start, stop), stop - start)
+        targets = reference.rows(start, stop) if reference else one.samples.targets(start, stop)
         rows.extend(metric.facts(outputs, targets).tolist())
-        start += count
     return {"facts": rows}
 
 

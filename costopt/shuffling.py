@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from costopt.errors import CandidateError
 from costopt.methods import Arrays, Calibration
 
-HELD_OUT_SHARE = 0.1
-HELD_OUT_MOST = 512
-"""A loss averaged over 512 samples is known to a few per cent; more would take time from learning."""
+HELD_OUT_SHARE, HELD_OUT_FEWEST, HELD_OUT_MOST = 0.1, 8, 512
+"""A tenth is judged by: more of few samples, for two tell nothing, and less of many, for it takes time to judge."""
 
 FEWEST = 16
 """With fewer samples nothing is left to judge by."""
@@ -45,7 +44,8 @@ class Shuffled:
             words = f"there are {calibration.samples} calibration samples, and learning needs {FEWEST} or more"
             raise CandidateError("compress", f"{words} (some hundreds are a good start); give more calibration data")
         self._calibration, self._seed = calibration, seed
-        self._stride = max(round(1 / HELD_OUT_SHARE), -(-calibration.samples // HELD_OUT_MOST))
+        self._stride = min(round(1 / HELD_OUT_SHARE), calibration.samples // HELD_OUT_FEWEST)
+        self._stride = max(self._stride, -(-calibration.samples // HELD_OUT_MOST))
         self._block = self._block_samples(memory_bytes)
         self._whole = next(self._read()) if self._block >= calibration.samples else None
         self.samples = calibration.samples - -(-calibration.samples // self._stride)

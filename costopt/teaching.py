@@ -8,20 +8,19 @@ needed.
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx, nn
-from torch.utils import _pytree as pytree
 
-from costopt import acceleration, augmentation
-from costopt.acceleration import PLAIN, Acceleration
+from costopt.augmentation import Inputs, augmented, holds_numbers, parsed
 from costopt.errors import CandidateError, NotApplicable
 from costopt.imitation import Imitation, are_scores
-from costopt.methods import Arrays, Context
+from costopt.methods import Context
+from costopt.pairing import Pair, tensors, visible
 from costopt.shuffling import Batch, Shuffled
 from costopt.training import Budget, Score, train
 
@@ -34,19 +33,28 @@ ALIKE = 1e-6
 SMALL_BATCH = 8
 """Statistics of fewer samples mislead BatchNorm, which then keeps those that it has (Wu and He, arXiv:1803.08494)."""
 
-RATES: Mapping[type[nn.Module], float] = {nn.LayerNorm: 5e-4, nn.BatchNorm2d: 1e-2}
-"""Peak rates for models with such a layer, the first that is there."""
+RATES = {"attention": 2e-4, "batch_norm": 1e-2, "neither": 2e-3}
+"""Peak learning rates by what a model is made of.
 
-USUAL_RATE = 2e-3
-"""The peak rate for models without a normalisation."""
+With BatchNorm (residual CNN, pruned to half the width, 80,000 images seen, squared error alone, top-1 on 4,000 test
+images; measured 2026-11): 91.9 % at 1e-3 and 3e-3, 92.4 % at 1e-2; SGD with momentum 91.8 % at 0.05, 92.2 % at 0.2.
+With attention (a text encoder of 22.7M parameters, two of six layers cut out, 30 steps of 16 sequences, mean cosine to
+the original on 100 unseen ones, 0.696 before; measured 2026-11): 0.858 at 2e-4, 0.844 at 6e-4.
+"""
+
+BATCH, BATCH_OF_TOKENS = 128, 32
+"""Samples in a batch. A sequence of tokens costs as much as many images, and a short budget needs many steps."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """How a student is taught. `learning_rate` None is chosen by the model, `augment` as in `augmentation.parsed`."""
+    """How a student is taught.
+
+    `batch` and `learning_rate`, when None, are chosen by the model; `augment` as in `augmentation.parsed`.
+    """
 
     budget: Budget
-    batch: int = 128
+    batch: int | None = None
     learning_rate: float | None = None
     temperature: float = 1.0
     augment: str = "auto"
@@ -59,27 +67,43 @@ def teach(student: fx.GraphModule, context: Context, lesson: Lesson, name: str) 
     taught.
     """
     started_s = time.monotonic()
-    if lesson.batch < 1 or not lesson.temperature > 0:
-        raise CandidateError(
-            "compress", f"batch ({lesson.batch}) and temperature ({lesson.temperature:g}) start above 0"
-        )
-    data = Shuffled(context.calibration, fixed_batch(student) or lesson.batch, context.seed)
-    teaching = _Teaching(student, context, data, lesson)
-    rate = lesson.learning_rate if lesson.learning_rate is not None else usual_rate(student)
-    trained = train(student, teaching, lesson.budget, rate, name, context.folder, started_s)
-    PLAIN.moved(student)
-    if trained.before.loss < ALIKE:
-        raise NotApplicable("the model gives what the original gives already: there is nothing to learn from it")
+    _refuse(lesson)
+    data = Shuffled(context.calibration, _batch(student, context, lesson), context.seed)
+    _refuse_part_batches(fixed_batch(student), data)
+    example = tensors(next(data.batches()).inputs)
+    pair = Pair(student, context.original(), context.input_names, example, fixed_batch(student))
+    try:
+        task = _Teaching(pair, data, lesson, parsed(lesson.augment, example, data.samples), context.seed)
+        if task.score().loss < ALIKE:
+            raise NotApplicable("the model gives what the original gives already: there is nothing to learn from it")
+        rate = lesson.learning_rate if lesson.learning_rate is not None else usual_rate(student)
+        trained = train(student, task, lesson.budget, rate, name, context.folder, started_s)
+    finally:
+        pair.release()
     if trained.after == trained.before:
         words = f"after {trained.steps} steps of learning the model was no nearer to the original than before"
         raise NotApplicable(f"{words} (loss {trained.before.loss:.3g} on held-out samples)")
     return student
 
 
-def usual_rate(model: nn.Module) -> float:
-    """The peak learning rate that suits the model's layers."""
-    kinds = {type(part) for part in model.modules()}
-    return next((rate for kind, rate in RATES.items() if kind in kinds), USUAL_RATE)
+def _refuse(lesson: Lesson) -> None:
+    for name, value in (("batch", lesson.batch), ("temperature", lesson.temperature)):
+        if value is not None and not value > 0:
+            raise CandidateError("compress", f"{name} must be more than 0, not {value:g}")
+
+
+def _refuse_part_batches(fixed: int | None, data: Shuffled) -> None:
+    if fixed is not None and data.batch < fixed:
+        words = f"the model takes batches of {fixed} samples, and {data.samples} are there to learn from"
+        raise CandidateError("compress", f"{words}; give more calibration data, or export it with a varying batch")
+
+
+def usual_rate(module: fx.GraphModule) -> float:
+    """The peak learning rate that suits what the model is made of."""
+    if any("softmax" in str(node.target) or "dot_product_attention" in str(node.target) for node in module.graph.nodes):
+        return RATES["attention"]
+    norms = any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules())
+    return RATES["batch_norm" if norms else "neither"]
 
 
 def fixed_batch(module: fx.GraphModule) -> int | None:
@@ -91,132 +115,98 @@ def fixed_batch(module: fx.GraphModule) -> int | None:
     return None
 
 
+def _batch(student: fx.GraphModule, context: Context, lesson: Lesson) -> int:
+    """The batch size: the only one that the model takes, the one asked for, or the usual one."""
+    fixed = fixed_batch(student)
+    if fixed is not None or lesson.batch is not None:
+        return fixed or lesson.batch or BATCH
+    first = tensors(next(context.calibration.batches(2)))
+    return BATCH_OF_TOKENS if any(one.ndim > 1 and holds_numbers(one) for one in first.values()) else BATCH
+
+
 class _Teaching:
     """The task: to give what the teacher gives."""
 
-    def __init__(self, student: fx.GraphModule, context: Context, data: Shuffled, lesson: Lesson) -> None:
-        self._student, self._teacher = student, context.original()
-        self._names, self._seed, self._data = context.input_names, context.seed, data
-        self._way = PLAIN
-        example = _tensors(next(data.batches()).inputs)
-        self._augment = augmentation.parsed(lesson.augment, example)
-        self._way = acceleration.fastest(lambda way: self._tried(way, example))
-        self._move(self._way)
-        self._asked = list(self._judged(self._teacher))
-        self._imitation = Imitation(tuple(map(are_scores, _joined(self._asked))), lesson.temperature)
-        self._frozen = data.batch < SMALL_BATCH
+    def __init__(self, pair: Pair, data: Shuffled, lesson: Lesson, augment: tuple[str, ...], seed: int) -> None:
+        self._pair, self._data, self._augment, self._seed = pair, data, augment, seed
+        self._asked = [(inputs, pair.teacher_says(inputs, fast=False)[: pair.outputs]) for inputs in _held_out(data)]
+        self._wanted = _joined([visible(answer, inputs) for inputs, answer in self._asked])
+        scores = tuple(are_scores(one) for one in _joined([answer for _, answer in self._asked]))
+        self._imitation = Imitation(scores, lesson.temperature)
+        self._said = None if augment else _Said(data.samples)
         self._stream: Iterator[Batch] | None = None
-        self._said = _Said(data.samples, self._asked[0]) if not self._augment else None
-
-    # ------------------------------------------------------------------------------------ the task
 
     def loss(self, step: int) -> Tensor:
-        """How far the student is from the teacher on one augmented batch."""
+        """How far the student is from the teacher on one augmented batch, in its outputs and inside."""
         if self._stream is None:
             self._stream = self._data.batches(skip=step)
         batch = next(self._stream)
         random = torch.Generator().manual_seed(hash((self._seed, step)) % 2**63)
-        inputs = augmentation.augmented(_tensors(batch.inputs), self._augment, random)
-        wanted = self._answer(batch, inputs)
-        self._student.train(not self._frozen)
-        with self._way.autocast():
-            given = self._outputs(self._student, inputs)
-        return self._imitation.loss([one.float() for one in given], wanted)
+        inputs = augmented(tensors(batch.inputs), self._augment, random)
+        wanted = visible(self._answer(batch, inputs), inputs)
+        self._pair.student.train(self._data.batch >= SMALL_BATCH)
+        return self._imitation.loss(visible(self._pair.student_says(inputs), inputs), wanted)
 
     def score(self) -> Score:
-        """How far the student is from the teacher on the held-out samples, in full precision."""
-        given, wanted = _joined(list(self._judged(self._student))), _joined(self._asked)
-        return Score(float(self._imitation.loss(given, wanted)), self._imitation.agreement(given, wanted))
+        """How far the student's outputs are from the teacher's on the held-out samples, in full precision."""
+        self._pair.student.eval()
+        given = _joined(
+            [
+                visible(self._pair.student_says(inputs, fast=False)[: self._pair.outputs], inputs)
+                for inputs, _ in self._asked
+            ]
+        )
+        return Score(float(self._imitation.loss(given, self._wanted)), self._imitation.agreement(given, self._wanted))
 
-    # ------------------------------------------------------------------------------------ both models
-
-    def _outputs(self, model: fx.GraphModule, inputs: augmentation.Inputs) -> list[Tensor]:
-        """The float outputs for a batch, flat."""
-        given = pytree.tree_leaves(model(*(self._way.tensor(inputs[name]) for name in self._names)))
-        return [one for one in given if isinstance(one, Tensor) and one.is_floating_point()]
-
-    def _answer(self, batch: Batch, inputs: augmentation.Inputs) -> list[Tensor]:
-        """What the teacher gives, as it was remembered if it was."""
+    def _answer(self, batch: Batch, inputs: Inputs) -> list[Tensor]:
+        """What the teacher says, as it is remembered if it is."""
         known = self._said.recall(batch.numbers) if self._said is not None else None
         if known is not None:
             return known
-        self._teacher.eval()
-        with torch.inference_mode(), self._way.autocast():
-            given = self._outputs(self._teacher, inputs)
-        answer = [one.float().clone() for one in given]  # made out here, they may be part of a gradient's computation
+        answer = self._pair.teacher_says(inputs)
         if self._said is not None:
             self._said.note(batch.numbers, answer)
         return answer
 
-    def _judged(self, model: fx.GraphModule) -> Iterator[list[Tensor]]:
-        """A model's outputs on the held-out samples, batch by batch; with the last one filled up, so all are whole."""
-        model.eval()
-        count = len(next(iter(self._data.held_out.values())))
-        for start in range(0, count, self._data.batch):
-            rows = np.arange(start, start + self._data.batch) % count
-            part = {name: array[rows] for name, array in self._data.held_out.items()}
-            with torch.no_grad():
-                given = [one.float() for one in self._outputs(model, _tensors(part))]
-            yield given
 
-    # ------------------------------------------------------------------------------------ before the first step
-
-    def _move(self, way: Acceleration) -> None:
-        self._way = way
-        way.moved(self._student)
-        way.moved(self._teacher)
-
-    def _tried(self, way: Acceleration, inputs: augmentation.Inputs) -> list[Tensor]:
-        """Both models' outputs on a batch, computed in one way; the student's gradients too, which may not exist."""
-        self._move(way)
-        self._student.eval()
-        self._teacher.eval()
-        with way.autocast():
-            given = self._outputs(self._student, inputs)
-            with torch.no_grad():
-                wanted = self._outputs(self._teacher, inputs)
-        _refuse_misfit(given, wanted)
-        if any(one.requires_grad for one in given):
-            torch.autograd.backward([one.float().sum() for one in given if one.requires_grad])
-            self._student.zero_grad()
-        return [one.detach() for one in (*given, *wanted)]
+def _held_out(data: Shuffled) -> Iterator[Inputs]:
+    """The held-out samples in batches; the last one is filled up with the first samples, so that all are whole."""
+    count = len(next(iter(data.held_out.values())))
+    for start in range(0, count, data.batch):
+        rows = np.arange(start, start + data.batch) % count
+        yield tensors({name: array[rows] for name, array in data.held_out.items()})
 
 
 class _Said:
     """What the teacher said of each sample, as far as it was asked; nothing when that would take too much memory."""
 
-    def __init__(self, samples: int, example: Sequence[Tensor]) -> None:
-        size = sum(one[0].numel() * 4 for one in example) * samples
-        rows = samples if size <= REMEMBERED_BYTES else 0
-        self._known = torch.zeros(rows, dtype=torch.bool)
-        self._held = [torch.empty((rows, *one.shape[1:]), device=one.device) for one in example]
+    def __init__(self, samples: int) -> None:
+        self._known = torch.zeros(samples, dtype=torch.bool)
+        self._held: list[Tensor] = []
 
     def recall(self, numbers: NDArray[np.intp]) -> list[Tensor] | None:
         """The answers for these samples, if all are known."""
         chosen = torch.from_numpy(numbers)
-        if not len(self._known) or not bool(self._known[chosen].all()):
+        if not bool(self._known[chosen].all()):
             return None
         return [one[chosen.to(one.device)] for one in self._held]
 
     def note(self, numbers: NDArray[np.intp], answer: Sequence[Tensor]) -> None:
-        """Remember."""
-        if len(self._known):
-            chosen = torch.from_numpy(numbers)
-            self._known[chosen] = True
-            for held, one in zip(self._held, answer, strict=True):
-                held[chosen.to(held.device)] = one
+        """Remember, if there is room for all samples and if each of them has a row of its own in the answer."""
+        samples = len(self._known)
+        if any(len(one) != len(numbers) for one in answer) or sum(map(_row_bytes, answer)) * samples > REMEMBERED_BYTES:
+            return
+        self._held = self._held or [one.new_empty((samples, *one.shape[1:])) for one in answer]
+        if any(held.shape[1:] != one.shape[1:] for held, one in zip(self._held, answer, strict=True)):
+            return
+        chosen = torch.from_numpy(numbers)
+        for held, one in zip(self._held, answer, strict=True):
+            held[chosen.to(held.device)] = one
+        self._known[chosen] = True
 
 
-def _refuse_misfit(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> None:
-    ours, theirs = ([tuple(one.shape) for one in outputs] for outputs in (student, teacher))
-    if ours != theirs:
-        raise CandidateError("compress", f"the student gives {ours} for a batch, and the original {theirs}")
-    if not ours:
-        raise CandidateError("compress", "the model has no floating-point output that a student could imitate")
-
-
-def _tensors(arrays: Arrays) -> augmentation.Inputs:
-    return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+def _row_bytes(answer: Tensor) -> int:
+    return answer[:1].numel() * answer.element_size()
 
 
 def _joined(parts: Sequence[Sequence[Tensor]]) -> list[Tensor]:

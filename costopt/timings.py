@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-Stopped = Literal["precision", "time", "rounds"]
-"""Why measuring ended: the interval was narrow enough, the time was up, or a fixed number of rounds was done."""
+Stopped = Literal["precision", "time", "rounds", "beaten"]
+"""Why measuring ended: the interval was narrow enough, the time was up, a fixed number of rounds was done, or it could
+not win any more: another was faster for certain, or it missed a limit for certain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +87,14 @@ class Placement:
     """Who did the work, from ONNX Runtime's own records, by the provider's runtime name.
 
     `nodes` counts the graph's nodes, `seconds` the time in kernels over the profiled calls (empty when it was not
-    profiled). `fallen_back` names nodes that another provider took than the one asked for, slowest first.
+    profiled). `fallen_back` names nodes that another provider took than the one asked for, slowest first. `operators`
+    is the time in kernels by the type of operator, as far as the profile tells them apart.
     """
 
     nodes: Mapping[str, int]
     seconds: Mapping[str, float] = field(default_factory=dict)
     fallen_back: tuple[str, ...] = ()
+    operators: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

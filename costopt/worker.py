@@ -5,6 +5,7 @@ crashes, hangs or eats all memory then ends one candidate, not the run. Parent a
 
     parent                                   child: python -m costopt.worker
       {"task": "module:function", ...}  ──▶    calls the function with the request, a dict
+      {"news": "..."}                   ◀──    where long work is, for a progress bar: the `costopt` logger's lines
       {"answer": {...}}                 ◀──    what it returned, or
       {"error": {"stage", "reason"}}    ◀──    the CandidateError that it raised
 
@@ -15,6 +16,7 @@ libraries print goes to the child's log, never into the conversation.
 import ctypes
 import importlib
 import json
+import logging
 import os
 import select
 import signal
@@ -25,12 +27,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 import psutil
 
 from costopt.disk import FULL
 from costopt.errors import CandidateError, CostoptError, DataError, ModelFileError, NotApplicable, UsageError
+
+log = logging.getLogger("costopt")
 
 Request = dict[str, Any]
 Answer = dict[str, Any]
@@ -62,6 +66,7 @@ class Child:
                 start_new_session=True,
             )
         self._paused = False
+        self._heard = b""
 
     def __enter__(self) -> Self:
         return self
@@ -118,19 +123,37 @@ class Child:
 
     def hear(self, limit_s: float) -> Answer:
         """Wait for the answer to what was told. Raises as `ask` does."""
-        stdout = self._process.stdout
-        assert stdout is not None
-        text = _read_line(stdout.fileno(), limit_s)
-        if text is None:
-            self._process.kill()
-            raise CandidateError(self.stage, f"no answer within {limit_s:.0f} s; it was ended")
-        if not text.endswith(b"\n"):
-            raise CandidateError(self.stage, self._obituary())
-        reply: dict[str, Any] = json.loads(text)
-        if "error" in reply:
-            raise _revive(reply["error"])
-        answer: Answer = reply["answer"]
-        return answer
+        deadline = time.monotonic() + limit_s
+        while True:
+            text = self._read_line(deadline)
+            if text is None:
+                self._process.kill()
+                raise CandidateError(self.stage, f"no answer within {limit_s:.0f} s; it was ended")
+            if not text.endswith(b"\n"):
+                raise CandidateError(self.stage, self._obituary())
+            reply: dict[str, Any] = json.loads(text)
+            if "news" in reply:
+                log.info("%s", reply["news"])
+                continue
+            if "error" in reply:
+                raise _revive(reply["error"])
+            answer: Answer = reply["answer"]
+            return answer
+
+    def _read_line(self, deadline: float) -> bytes | None:
+        """The child's next line; None when the time is up; without its newline when the child died."""
+        assert self._process.stdout is not None
+        pipe = self._process.stdout.fileno()
+        while b"\n" not in self._heard:
+            ready, _, _ = select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))
+            if not ready:
+                return None
+            part = os.read(pipe, 1 << 20)
+            if not part:
+                return self._heard
+            self._heard += part
+        line, _, self._heard = self._heard.partition(b"\n")
+        return line + b"\n"
 
     @property
     def pid(self) -> int:
@@ -146,21 +169,6 @@ class Child:
         if code < 0:
             return f"the process crashed with {signal.Signals(-code).name}; last words: {last}"
         return f"{last} (exit code {code}; the whole log: {self.log})"
-
-
-def _read_line(descriptor: int, limit_s: float) -> bytes | None:
-    """One line from a pipe; None when the time is up; without its newline when the writer died."""
-    deadline = time.monotonic() + limit_s
-    text = b""
-    while not text.endswith(b"\n"):
-        ready, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
-        if not ready:
-            return None
-        part = os.read(descriptor, 1 << 20)
-        if not part:
-            return text
-        text += part
-    return text
 
 
 def _last_line(log: Path, start: int) -> str:
@@ -207,15 +215,33 @@ def _answer(line: str) -> dict[str, Any]:
         return {"error": {"kind": "CostoptError", "stage": "", "reason": words}}
 
 
+class _News(logging.Handler):
+    """Tells the parent what the `costopt` logger is told here."""
+
+    def __init__(self, conversation: TextIO) -> None:
+        super().__init__(logging.INFO)
+        self._conversation = conversation
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One line of the conversation."""
+        _say(self._conversation, {"news": record.getMessage()})
+
+
+def _say(conversation: TextIO, message: dict[str, Any]) -> None:
+    conversation.write(json.dumps(message) + "\n")
+    conversation.flush()
+
+
 def main() -> None:
     """Answer requests until the parent closes the pipe."""
     _die_with(int(sys.argv[1]))
     # Libraries print to standard output; the conversation moves to a descriptor of its own.
     conversation = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
+    log.addHandler(_News(conversation))
+    log.setLevel(logging.INFO)
     for line in sys.stdin:
-        conversation.write(json.dumps(_answer(line)) + "\n")
-        conversation.flush()
+        _say(conversation, _answer(line))
 
 
 if __name__ == "__main__":

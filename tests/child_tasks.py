@@ -1,6 +1,7 @@
 """What a child is asked to do in the tests of `worker`: answer, crash, hang, and everything else that real ones do."""
 
 import errno
+import logging
 import os
 import signal
 import sys
@@ -68,3 +69,10 @@ def hang(request: Request) -> Answer:  # noqa: ARG001
 
 def own_id(request: Request) -> Answer:  # noqa: ARG001
     return {"pid": os.getpid()}
+
+
+def report_progress(request: Request) -> Answer:
+    """Tell the costopt logger how far it is, as long work does."""
+    for step in range(request["steps"]):
+        logging.getLogger("costopt").info("step %d of %d", step + 1, request["steps"])
+    return {"done": True}

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from costopt.bought import bought
 from costopt.records import (
     Candidate,
     Drop,
@@ -238,6 +239,38 @@ def unfinished() -> Report:
     )
 
 
+CUT = Spec("prune_channels", {"macs": 0.5})
+LEARNT = Spec("distill", {"seconds": 60.0})
+
+
+def searched() -> Report:
+    """A search: a cut that learning mended, and its steps told apart."""
+    steps = [Candidate(recipe, "cpu", 1, 2) for recipe in ((CUT,), (CUT, LEARNT), (CUT, LEARNT, Spec("int8_static")))]
+    rows = (
+        row(ORIGINAL, 1.0, lost="costs 3.10x the winner"),
+        row(STATIC, 1.67, megabytes=0.33, lost="costs 1.86x the winner"),
+        row(steps[2], 3.1, drop=0.0031, megabytes=0.17),
+        row(steps[0], 1.86, drop=0.412, megabytes=0.63, meets=False, lost="accuracy -41.20 points, limit -1.00 points"),
+        row(steps[1], 1.87, drop=0.0029, megabytes=0.63, lost="costs 1.66x the winner"),
+    )
+    told = run(*(one.candidate for one in rows))
+    reasons = (
+        (STATIC, "it needs no learning"),
+        (steps[2], "prune_channels takes 50 % of the work away, and learning mends it"),
+        (steps[0], "to tell what step 2 of the best bought"),
+        (steps[1], "to tell what step 3 of the best bought"),
+    )
+    ended = "the search tried all that it knows to be worth its time"
+    return replace(
+        met(),
+        run=replace(told, reasons={one.id: why for one, why in reasons}, ended=ended),
+        rows=rows,
+        winner=steps[2].id,
+        bought=bought(rows[2], rows),
+        headline="the chosen one costs 3.10x less than the original",
+    )
+
+
 CASES = {
     "met": met,
     "keep_original": keep_original,
@@ -246,4 +279,5 @@ CASES = {
     "no_price": no_price,
     "agreement": agreement,
     "unfinished": unfinished,
+    "searched": searched,
 }

@@ -23,7 +23,7 @@ from costopt.journal import Journal, from_json
 from costopt.pipeline import Job, evaluate, shares
 from costopt.provenance import sha256
 from costopt.providers import Provider
-from costopt.records import Candidate, Failed, ModelSource, Spec
+from costopt.records import Candidate, Entry, Failed, ModelSource, Spec
 from costopt.worker import Child
 from tests import models, user_folder
 from tests.user_folder import UserFolder
@@ -267,11 +267,11 @@ def test_a_metric_that_fails_on_one_candidate_fails_that_one_alone(job: Job, mon
 
     ask = Child.ask
     monkeypatch.setattr(Child, "ask", refuse)
-    outcome = evaluate(Candidate((Spec("int8_static"),), "cpu", 1, 2), job)
+    outcome = evaluate(Entry(Candidate((Spec("int8_static"),), "cpu", 1, 2)), job)
     assert isinstance(outcome, Failed)
     assert (outcome.stage, outcome.reason) == ("score", "no number for sample 3")
     with pytest.raises(DataError):
-        evaluate(job.baseline, job)
+        evaluate(Entry(job.baseline), job)
 
 
 @pytest.mark.slow
@@ -343,7 +343,7 @@ def test_a_reader_who_has_had_enough_is_no_error(finished: UserFolder) -> None:
 
 def test_a_child_that_is_killed_while_it_is_timed_fails_alone(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     killing_the_second_child(monkeypatch)
-    outcome = evaluate(Candidate((Spec("int8_static"),), "cpu", 1, 2), job)
+    outcome = evaluate(Entry(Candidate((Spec("int8_static"),), "cpu", 1, 2)), job)
     assert isinstance(outcome, Failed)
     assert outcome.stage == "bench"
     assert "memory" in outcome.reason
@@ -351,7 +351,7 @@ def test_a_child_that_is_killed_while_it_is_timed_fails_alone(job: Job, monkeypa
 
 def test_a_child_that_hangs_fails_alone(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "OPEN_LIMIT_S", 0.01)
-    outcome = evaluate(Candidate((), "cpu", 4, 2), job)
+    outcome = evaluate(Entry(Candidate((), "cpu", 4, 2)), job)
     assert isinstance(outcome, Failed)
     assert "no answer within" in outcome.reason
 

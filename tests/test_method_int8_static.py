@@ -13,9 +13,11 @@ from onnxruntime.quantization import CalibrationMethod
 from onnxruntime.quantization.calibrate import TensorsData
 
 from costopt import graph
+from costopt.activations import BATCH, batches
 from costopt.errors import CandidateError
 from costopt.methods import Arrays
-from costopt.methods.int8_static import BATCH, BINS, Int8Static, batches
+from costopt.methods.int8_static import Int8Static
+from costopt.ranges import BINS, Ranging
 from tests import onnx_graphs
 from tests.onnx_graphs import Held, normal, relative_error, written
 
@@ -150,9 +152,9 @@ def test_percentile_and_entropy_cut_an_outlier(
 
 @pytest.mark.parametrize("calibration", ["percentile", "entropy"])
 def test_an_outlier_in_a_late_batch_adds_no_bins(calibration: Literal["percentile", "entropy"]) -> None:
-    method, name = Int8Static(calibration=calibration), "x"
+    method, name = Ranging(calibration), "x"
     seen = TensorsData(CalibrationMethod.MinMax, {name: (np.array([-1.0], np.float32), np.array([1e6], np.float32))})
-    collector = method._histograms(seen)
+    collector = method.histograms(seen)
     for batch in (normal(1000), np.array([1e6], np.float32)):
         collector.collect({name: [batch]})
     counts = collector.histogram_dict[name][0]

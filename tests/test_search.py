@@ -4,9 +4,11 @@ import pytest
 
 from costopt import plugins
 from costopt.errors import UsageError
-from costopt.methods import Method
+from costopt.heats import never_built
+from costopt.methods import Knob, Method, Offer
 from costopt.records import Data, Failed, Graph, InputSpec, Invalid, Machine, Plan, Skipped, Spec
-from costopt.search import Tries, never_built, refuse_early, what_to_try
+from costopt.search import refuse_early
+from costopt.tries import Tries, what_to_try
 
 HERE = Machine("a CPU", 4, 8 << 30, "Linux")
 IMAGE = InputSpec("image", ("batch", 1, 8, 8), "float32")
@@ -15,9 +17,23 @@ DENSE = Graph((IMAGE,), (LOGITS,), {"MatMul": 4, "Relu": 3}, {"MatMul": 40_000},
 FIXED = Graph((InputSpec("image", (1, 1, 8, 8), "float32"),), (LOGITS,), {"MatMul": 4}, {"MatMul": 40_000}, 20, 160_000)
 
 
-def tries(plan: Plan, graph: Graph = DENSE, providers: dict[str, str | None] | None = None) -> Tries:
+OFFERS = (
+    Offer("distill", ({},), None, False, None),
+    Offer("fp16", ({},), None, True, None),
+    Offer("int4_weights", ({},), None, True, "its weights sit elsewhere"),
+    Offer("int8_dynamic", ({}, {"per_channel": False}), None, True, None),
+    Offer("prune_channels", ({},), Knob("macs", 0.1, 0.9, 0.5), False, None),
+)
+
+
+def tries(
+    plan: Plan,
+    graph: Graph = DENSE,
+    providers: dict[str, str | None] | None = None,
+    offers: tuple[Offer, ...] = OFFERS,
+) -> Tries:
     found = tuple((Spec(name), reason) for name, reason in (providers or {"cpu": None}).items())
-    return what_to_try(plan, graph, found, HERE)
+    return what_to_try(plan, graph, offers, found, HERE)
 
 
 def plan(**changes: object) -> Plan:
@@ -41,7 +57,7 @@ def test_every_recipe_meets_every_provider_batch_and_thread_count_once() -> None
 
 def test_a_provider_with_options_is_another_candidate_and_carries_them() -> None:
     float32 = Spec("openvino", {"inference_precision": "f32"})
-    found = what_to_try(plan(recipes=()), DENSE, ((Spec("openvino"), None), (float32, None)), HERE)
+    found = what_to_try(plan(recipes=()), DENSE, (), ((Spec("openvino"), None), (float32, None)), HERE)
     assert [dict(one.options) for one in found.candidates] == [{}, {"inference_precision": "f32"}]
     assert found.candidates[0].id != found.candidates[1].id
     assert found.candidates[1].setting.provider == float32
@@ -56,13 +72,24 @@ def test_the_original_is_tried_once_whether_it_is_listed_or_not() -> None:
     assert len(tries(plan(recipes=())).candidates) == len(tries(plan(recipes=((),))).candidates) == 1
 
 
-def test_auto_tries_each_method_or_says_why_not() -> None:
+def test_auto_tries_each_method_by_itself_by_promise_and_says_why_another_does_not_suit() -> None:
     found = tries(plan())
-    tried = {one.recipe[0].name for one in found.candidates if one.recipe}
-    skipped = {one.candidate.recipe[0].name: one for one in found.settled}
-    assert tried | set(skipped) == set(plugins.names("methods"))
-    assert all(isinstance(one, Skipped) and one.reason for one in skipped.values())
-    assert {"int8_dynamic", "int8_static", "fp16"} <= tried, "a network of matrix products suits these"
+    assert found.space is not None
+    assert found.space.singles == (
+        (Spec("int8_dynamic"),),  # products of matrices: this gains most
+        (Spec("int8_dynamic", {"per_channel": False}),),
+        (Spec("fp16"),),
+    )
+    assert set(found.space.cuts) == {"prune_channels"}
+    assert [(one.candidate.label, one.reason) for one in found.settled if isinstance(one, Skipped)] == [
+        ("int4_weights", "its weights sit elsewhere")
+    ]
+
+
+def test_nothing_is_cut_where_nothing_mends_it() -> None:
+    found = tries(plan(), offers=tuple(one for one in OFFERS if one.name != "distill"))
+    assert found.space is not None
+    assert not found.space.cuts
 
 
 def test_the_automatic_options_of_every_method_are_options_that_it_has() -> None:

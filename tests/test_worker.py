@@ -1,5 +1,6 @@
 """The child process: what it answers, and that its end, however it comes, is one line for the parent."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -153,3 +154,12 @@ def test_kill_nine_of_the_parent_ends_even_a_paused_child(tmp_path: Path) -> Non
     parent.wait()
     parent.stdout.close()
     assert wait_until(lambda: not psutil.pid_exists(number))
+
+
+def test_news_of_long_work_reaches_the_parents_logger_before_the_answer(
+    child: Child, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "costopt")
+    assert child.ask(child_tasks.report_progress, {"steps": 3}, LIMIT_S) == {"done": True}
+    assert [record.getMessage() for record in caplog.records] == ["step 1 of 3", "step 2 of 3", "step 3 of 3"]
+    assert child.ask(child_tasks.double, {"value": 4}, LIMIT_S) == {"value": 8}

@@ -154,6 +154,28 @@ class Recurrent(nn.Module):
         return out
 
 
+class Worn(nn.Module):
+    """Trained down by a penalty: unread, constant and duplicate channels, and a residual branch that is zero."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.branch = nn.Conv2d(1, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+        self.wide, self.narrow, self.head = nn.Conv2d(8, 16, 3), nn.Conv2d(16, 8, 1), nn.Linear(8, 10)
+        with torch.no_grad():
+            for parameter in self.branch.parameters():
+                parameter.zero_()
+            self.wide.weight[:3] = 0  # three constants that differ in their bias
+            self.head.weight[:, 0] = 0  # an unread channel
+            for parameter in self.wide.parameters():
+                parameter[10:12] = parameter[9]
+
+    def forward(self, image: Tensor) -> Tensor:
+        start = self.stem(image).relu()
+        inner = self.wide(start + self.branch(start)).relu()
+        logits: Tensor = self.head(self.narrow(inner).relu().mean((2, 3)))
+        return logits
+
+
 class Recommender(nn.Module):
     """Two embeddings side by side into a perceptron."""
 
@@ -189,8 +211,9 @@ def _images(batch: int) -> Arrays:
 
 
 def _pairs(batch: int) -> Arrays:
+    """Many users, and few of the items that there are."""
     random = np.random.default_rng(0)
-    return {"user": random.integers(0, 200, batch), "item": random.integers(0, 100, batch)}
+    return {"user": random.integers(0, 200, batch), "item": 20 * random.integers(0, 5, batch)}
 
 
 PATIENTS: Mapping[str, Patient] = {
@@ -201,6 +224,7 @@ PATIENTS: Mapping[str, Patient] = {
     "dense": Patient(Dense, _images),
     "autoencoder": Patient(Autoencoder, _images),
     "shared": Patient(Shared, lambda batch: {"x": normal(batch, 16)}),
+    "worn": Patient(Worn, _images),
     "recurrent": Patient(Recurrent, lambda batch: {"x": normal(batch, 7, 12)}),
     "recommender": Patient(Recommender, _pairs),
 }

@@ -3,25 +3,42 @@
 Here is what several verbs share: the formats of a report, and how one is printed.
 """
 
+import json
 import os
 import shutil
 import sys
 import textwrap
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from costopt.errors import CostoptError
+import typer
+
+from costopt.errors import CostoptError, UsageError
 
 if TYPE_CHECKING:
-    from costopt.measurements import BenchReport
-    from costopt.records import Report
+    from costopt.records import ModelSource
+    from costopt.reports import AnyReport
 
 NOT_MET = 3
 """The exit code of a run that went well and found nothing within the budget."""
 
 PIPED_WIDTH = 100
 """Columns of a table that is piped into a file or another program."""
+
+
+ModelFile = Annotated[Path, typer.Argument(help="The model file: .pt2, TorchScript, .onnx, a state dict ...")]
+Config = Annotated[Path, typer.Option("--config", "-c", help="The budget file (see `costopt init`).")]
+Out = Annotated[Path, typer.Option(help="Folder for the runs.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on stderr but errors.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="Override one key: --set budget.p95_ms=3 (repeatable).")
+]
+Arch = Annotated[str | None, typer.Option(help="package.module:factory that builds the network of a state dict.")]
+ArchArgs = Annotated[str, typer.Option(help="Arguments of the factory as JSON: '{\"width\": 32}'.")]
+TrustPickle = Annotated[
+    bool, typer.Option(help="Unpickle whole modules. This runs code from the file: only for files of your own.")
+]
 
 
 class Format(StrEnum):
@@ -33,6 +50,19 @@ class Format(StrEnum):
     markdown = "markdown"
 
 
+def model_source(model: Path, arch: str | None, arch_args: str, trust_pickle: bool) -> "ModelSource":
+    """The model as the user named it. Raises UsageError when the factory's arguments are no JSON object."""
+    from costopt.records import ModelSource
+
+    try:
+        arguments = json.loads(arch_args)
+    except json.JSONDecodeError as problem:
+        raise UsageError(f"--arch-args: {arch_args!r} is not JSON ({problem}); write '{{\"width\": 32}}'") from problem
+    if not isinstance(arguments, dict):
+        raise UsageError(f"--arch-args: {arch_args!r} is not a JSON object; write '{{\"width\": 32}}'")
+    return ModelSource(str(model), arch, arguments, trust_pickle)
+
+
 def say_how_to_serve(folder: Path) -> None:
     """Show the lines that serve what was chosen just as it was measured, on stderr; nothing where there are none."""
     snippet = folder / "serve.py"
@@ -41,7 +71,7 @@ def say_how_to_serve(folder: Path) -> None:
         print(textwrap.indent(snippet.read_text(encoding="utf-8").rstrip(), "    "), file=sys.stderr)
 
 
-def show_report(report: "Report | BenchReport", report_format: Format) -> None:
+def show_report(report: "AnyReport", report_format: Format) -> None:
     """Print a report on stdout, as wide as the terminal, without colour when piped or when NO_COLOR is set."""
     from costopt import plugins
     from costopt.records import Spec

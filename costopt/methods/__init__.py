@@ -6,8 +6,8 @@ There are two kinds, and the export to ONNX lies between them:
   of file was loaded, and gives one back; it may change what it was given;
 - an `OnnxMethod` gets the path of an ONNX file and writes another one.
 
-The fields of the frozen dataclass are the options in the budget file. `automatic` lists the option sets that
-`recipes: auto` tries. A method that would change nothing raises `NotApplicable` with the reason.
+The fields of the frozen dataclass are the options in the budget file. A method that would change nothing raises
+`NotApplicable` with the reason.
 """
 
 from abc import ABC, abstractmethod
@@ -39,14 +39,45 @@ class Calibration(Protocol):
         """Batches of at most `size` samples in order, `limit` samples in all."""
 
 
+@dataclass(frozen=True, slots=True)
+class Knob:
+    """The option by which the search sets how hard a method cuts: a share between `low` and `high`, 0 cuts nothing.
+
+    `first` is tried first: what often can be mended by learning.
+    """
+
+    option: str
+    low: float
+    high: float
+    first: float
+
+
 class Method(ABC):  # noqa: B024 - what is abstract differs between the two kinds below
-    """What both kinds of method share: when `recipes: auto` tries them."""
+    """What both kinds of method share: how `recipes: auto` tries them.
+
+    A method with a `knob` takes parts of the model away, which must be mended by learning: the search looks for the
+    strength that the budget allows. Any other is tried with each of its `automatic` option sets.
+    """
 
     automatic: ClassVar[tuple[Mapping[str, Value], ...]] = ({},)
+    knob: ClassVar[Knob | None] = None
+    alone: ClassVar[bool] = True
+    """Whether it is worth trying by itself: what mends a cut is not, and neither is a cut that nothing mends."""
 
     def unsuitable(self, graph: Graph) -> str | None:  # noqa: ARG002 - most methods suit every graph
         """Why this method can do nothing for such a graph, in words; None when it can."""
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a method can do for a graph, told without importing it: see `Method`. `unsuitable` is None when it suits."""
+
+    name: str
+    automatic: tuple[Mapping[str, Value], ...]
+    knob: Knob | None
+    alone: bool
+    unsuitable: str | None
 
 
 class OnnxMethod(Method):

@@ -61,6 +61,7 @@ class ClusterWeights(TorchMethod):
     """
 
     automatic: ClassVar[tuple[Mapping[str, Value], ...]] = ({},)
+    alone = False
 
     bits: int = 5
     seconds: float = 60.0

@@ -4,7 +4,11 @@ The original is the teacher, the model as the steps before have left it (narrowe
 learns to give the same outputs on the calibration inputs and on what augmentation makes of them; neither labels nor a
 training script are needed (Hinton, Vinyals and Dean, arXiv:1503.02531; Beyer et al., arXiv:2106.05237).
 
-Cost: the time that it is given. More calibration inputs help more than anything else.
+Cost: the time that it is given. More calibration inputs help more than anything else: a residual CNN of 93.05 % top-1
+with 15 % of its multiply-accumulates left (`prune_channels`, `macs: 0.8`, 86.2 %) came to 90.3 % with 512 images (500
+steps, 84 s of CPU time) and to 92.3 % with 60,000 (2,400 steps, 223 s of CPU time, all of them unlabelled), and lost
+nothing more by `int8_static` afterwards (Fashion-MNIST, 4,000 test images; measured 2026-11 on one Zen 4 core).
+
 Fails when calibration inputs are few or not like those in use, and when too much was cut away: a network that has lost
 its capacity gets no nearer. Alone, without a step before it, it has nothing to do.
 """
@@ -26,15 +30,16 @@ class Distill(TorchMethod):
     """Learn from the original for `seconds`, or for `steps` batches of `batch` samples, when they are given.
 
     With `steps` the result depends on the seed alone, not on the machine's speed. `learning_rate` is the peak; null
-    chooses it by the model's layers. `temperature` softens scores of classes. `augment` is auto (by the kind of input),
-    none, or some of flip, shift, mixup, noise (images) and replace (tokens), joined by +.
+    chooses it, and `batch`, by the model. `temperature` softens scores of classes. `augment` is auto (by the kind of
+    input), none, or some of flip, shift, mixup, noise (images) and replace (tokens), joined by +.
     """
 
     automatic: ClassVar[tuple[Mapping[str, Value], ...]] = ({},)
+    alone = False
 
     seconds: float = 120.0
     steps: int | None = None
-    batch: int = 128
+    batch: int | None = None
     learning_rate: float | None = None
     temperature: float = 1.0
     augment: str = "auto"

@@ -14,17 +14,20 @@ there (1.09x). Hurts where products are so small that finding the ranges costs m
 """
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from costopt import rewriting
+from costopt.activations import batches
 from costopt.errors import NotApplicable
 from costopt.methods import Calibration, OnnxMethod, weights_elsewhere
-from costopt.records import Graph
+from costopt.records import Graph, Value
+from costopt.smoothing import smoothed
 
 COMPUTED = ("MatMul", "LSTM", "Attention")
 """What has an integer kernel; `Gemm` is turned into `MatMul` first."""
@@ -40,22 +43,33 @@ class Int8Dynamic(OnnxMethod):
     """Int8 weights, activations quantised as they arrive.
 
     `per_channel` gives each output channel a scale of its own. `weights` may be unsigned for CPUs whose 8-bit products
-    of signed numbers saturate (AVX2 without VNNI).
+    of signed numbers saturate (AVX2 without VNNI). `smooth`, above 0 and up to 1, is how much of the unevenness of
+    activations goes into the weights first, as `samples` calibration samples show it.
     """
+
+    automatic: ClassVar[tuple[Mapping[str, Value], ...]] = ({}, {"smooth": 0.75})
 
     per_channel: bool = True
     weights: Literal["int8", "uint8"] = "int8"
+    smooth: float | None = None
+    samples: int = 64
 
     def unsuitable(self, graph: Graph) -> str | None:
         """The operators that hold the weights, when they have no integer kernel."""
         return weights_elsewhere(graph, (*COMPUTED, "Gemm"), "has no fast dynamic int8 kernel")
 
-    def __call__(self, source: Path, target: Path, calibration: Calibration) -> None:  # noqa: ARG002 - needs no data
-        """Write the model with int8 weights. Raises NotApplicable when no product has constant float32 weights."""
+    def __call__(self, source: Path, target: Path, calibration: Calibration) -> None:
+        """Write the model with int8 weights.
+
+        Raises NotApplicable when no product has constant float32 weights, CandidateError when smoothing gets no
+        samples or `smooth` is out of range.
+        """
         model = rewriting.prepared(source)
         rewriting.gemms_as_matmuls(model)
         if not rewriting.weighted_nodes(model, COMPUTED):
             raise NotApplicable(f"no {', '.join(COMPUTED)} or Gemm reads constant float32 weights")
+        if self.smooth is not None:
+            model = smoothed(model, batches(model, calibration, self.samples), self.smooth)
         rewriting.write(self._quantised(model), target)
 
     def _quantised(self, model: onnx.ModelProto) -> onnx.ModelProto:

@@ -55,6 +55,7 @@ class PruneWeights(TorchMethod):
     """
 
     automatic: ClassVar[tuple[Mapping[str, Value], ...]] = ({},)
+    alone = False
 
     rule: Literal["magnitude", "layer", "mean_abs", "wanda"] = "magnitude"
     share: float = 0.5

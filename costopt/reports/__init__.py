@@ -5,20 +5,29 @@ Formats for people show a `Sheet`, whatever it was made from; formats for progra
 
 from abc import ABC, abstractmethod
 
-from costopt import bench_sheet, report_sheet
-from costopt.measurements import BenchReport
+from costopt import bench_sheet, layer_sheet, report_sheet
+from costopt.measurements import BenchReport, SensitivityReport
 from costopt.records import Report
 from costopt.sheets import Sheet
+
+AnyReport = Report | BenchReport | SensitivityReport
+"""What `compress`, `bench` and `sensitivity` have to tell."""
 
 
 class Render(ABC):
     """One format."""
 
     @abstractmethod
-    def __call__(self, report: Report | BenchReport, width: int = 100, colour: bool = False) -> str:
+    def __call__(self, report: AnyReport, width: int = 100, colour: bool = False) -> str:
         """The whole report as text, ending in a newline. `width` is in columns; a format may ignore both options."""
 
 
-def sheet(report: Report | BenchReport) -> Sheet:
-    """What either kind of report tells a person."""
-    return bench_sheet.sheet(report) if isinstance(report, BenchReport) else report_sheet.sheet(report)
+def sheet(report: AnyReport) -> Sheet:
+    """What a report tells a person."""
+    match report:
+        case BenchReport():
+            return bench_sheet.sheet(report)
+        case SensitivityReport():
+            return layer_sheet.sheet(report)
+        case Report():
+            return report_sheet.sheet(report)

@@ -6,12 +6,12 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from costopt import bench_facts
+from costopt import bench_facts, layer_sheet
 from costopt.bench_facts import Fields
-from costopt.measurements import BenchReport
+from costopt.measurements import BenchReport, SensitivityReport
 from costopt.records import Drop, Interval, Latency, Report, Row, Usd
 from costopt.report_sheet import verdict
-from costopt.reports import Render
+from costopt.reports import AnyReport, Render
 
 COLUMNS = (
     "id", "recipe", "provider", "batch", "threads", "status", "verdict",
@@ -28,10 +28,12 @@ COLUMNS = (
 class Csv(Render):
     """For spreadsheets and data frames. What is not known is an empty field."""
 
-    def __call__(self, report: Report | BenchReport, width: int = 100, colour: bool = False) -> str:  # noqa: ARG002
-        """A head and one line a candidate or contender, those without figures included."""
+    def __call__(self, report: AnyReport, width: int = 100, colour: bool = False) -> str:  # noqa: ARG002
+        """A head and one line a candidate, contender or layer, those without figures included."""
         if isinstance(report, BenchReport):
             return _written(bench_facts.COLUMNS, (_known(bench_facts.flat(row, report)) for row in report.rows))
+        if isinstance(report, SensitivityReport):
+            return _written(layer_sheet.COLUMNS, (_known(layer_sheet.flat(one)) for one in report.layers))
         return _written(COLUMNS, (_fields(row, report) for row in report.rows))
 
 

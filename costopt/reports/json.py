@@ -10,10 +10,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from costopt import bench_facts
-from costopt.measurements import BenchReport
+from costopt import bench_facts, layer_sheet
+from costopt.measurements import BenchReport, SensitivityReport
 from costopt.records import (
     REPORT_SCHEMA,
+    Bought,
     Drop,
     Energy,
     Interval,
@@ -26,7 +27,7 @@ from costopt.records import (
     Run,
     Usd,
 )
-from costopt.reports import Render
+from costopt.reports import AnyReport, Render
 
 Json_ = dict[str, object]
 
@@ -35,10 +36,19 @@ Json_ = dict[str, object]
 class Json(Render):
     """One object, indented, keys in a fixed order."""
 
-    def __call__(self, report: Report | BenchReport, width: int = 100, colour: bool = False) -> str:  # noqa: ARG002
+    def __call__(self, report: AnyReport, width: int = 100, colour: bool = False) -> str:  # noqa: ARG002
         """The report as one JSON object; there is neither width nor colour here."""
-        facts = bench_facts.nested(report) if isinstance(report, BenchReport) else _report(report)
-        return json.dumps(_finite(facts), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+        return json.dumps(_finite(_facts(report)), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def _facts(report: AnyReport) -> Json_:
+    match report:
+        case BenchReport():
+            return bench_facts.nested(report)
+        case SensitivityReport():
+            return layer_sheet.nested(report)
+        case Report():
+            return _report(report)
 
 
 def _report(report: Report) -> Json_:
@@ -51,16 +61,30 @@ def _report(report: Report) -> Json_:
         "run": report.run.id,
         "headline": report.headline,
         "finished": report.finished,
+        "ended": report.run.ended,
         "confidence": report.confidence,
         "nearest": report.nearest,
         "notes": report.notes,
-        "candidates": [_candidate(row) for row in report.rows],
+        "bought": [_bought(one) for one in report.bought],
+        "candidates": [_candidate(row, report.run.reasons.get(row.candidate.id)) for row in report.rows],
         "price": _price(report.quote),
         **_origin(report.run),
     }
 
 
-def _candidate(row: Row) -> Json_:
+def _bought(one: Bought) -> Json_:
+    """What a step of the winner changed: `relative_cost` is after over before, `drop` as in `metric`."""
+    return {
+        "step": {"name": one.step.name, "options": dict(one.step.options)},
+        "relative_cost": one.relative_cost,
+        "certain": one.certain,
+        "usd_per_million": one.usd_per_million,
+        "drop": one.drop,
+    }
+
+
+def _candidate(row: Row, why: str | None) -> Json_:
+    """`why` is the search's reason for trying it, null where it was listed; candidates stand in the order of tries."""
     candidate = row.candidate
     return {
         "id": candidate.id,
@@ -87,10 +111,12 @@ def _candidate(row: Row) -> Json_:
         "joules_per_inference": _energy(row.energy),
         "placement": dict(row.placement),
         "time_share": dict(row.time_share),
+        "operator_share": dict(row.operator_share),
         "precision": row.precision,
         "meets": row.meets,
         "refusals": [asdict(refusal) for refusal in row.refusals],
         "lost": row.lost,
+        "why": why,
     }
 
 

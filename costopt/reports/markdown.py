@@ -4,9 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from costopt.measurements import BenchReport
-from costopt.records import Report
-from costopt.reports import Render, sheet
+from costopt.reports import AnyReport, Render, sheet
 from costopt.sheets import Grid, Paragraph, Sheet, one_line
 
 # Characters that GitHub's Markdown would read as its own (https://github.github.com/gfm/), or as HTML.
@@ -17,7 +15,7 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~$#])")
 class Markdown(Render):
     """GitHub-flavoured Markdown. Every cell is on one line; marked rows are bold."""
 
-    def __call__(self, report: Report | BenchReport, width: int = 100, colour: bool = False) -> str:  # noqa: ARG002
+    def __call__(self, report: AnyReport, width: int = 100, colour: bool = False) -> str:  # noqa: ARG002
         """The report as Markdown; there is neither width nor colour here."""
         return "\n".join(_lines(sheet(report)))
 

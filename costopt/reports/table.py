@@ -23,9 +23,7 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from costopt.measurements import BenchReport
-from costopt.records import Report
-from costopt.reports import Render, sheet
+from costopt.reports import AnyReport, Render, sheet
 from costopt.sheets import Cell, Column, Grid, Sheet, Tone
 
 MARK = "> "
@@ -81,7 +79,7 @@ def _forms(grid: Grid) -> Iterator[_Form]:
 class Table(Render):
     """What a person reads."""
 
-    def __call__(self, report: Report | BenchReport, width: int = 100, colour: bool = False) -> str:
+    def __call__(self, report: AnyReport, width: int = 100, colour: bool = False) -> str:
         """The report, `width` columns wide; colours are ANSI sequences."""
         text = io.StringIO()
         system: Literal["standard"] | None = "standard" if colour else None

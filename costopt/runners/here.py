@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from costopt.records import Candidate, Outcome
+from costopt.records import Entry, Outcome
 from costopt.runners import Runner, Work
 
 
@@ -11,6 +11,6 @@ from costopt.runners import Runner, Work
 class Here(Runner):
     """Sequential on purpose: two sessions on one machine slow each other down, and then neither number is true."""
 
-    def __call__(self, work: Work, candidates: Iterable[Candidate]) -> Iterator[Outcome]:
+    def __call__(self, work: Work, entries: Iterable[Entry]) -> Iterator[Outcome]:
         """One after the other, as they are asked for."""
-        yield from map(work, candidates)
+        yield from map(work, entries)

@@ -1,0 +1,229 @@
+"""The search in a made-up world, where what a cut saves and loses is known: which way does it go, does it arrive?"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import pytest
+
+from costopt.choose import judge
+from costopt.explore import LEARN, Space, Step, next_step, served
+from costopt.methods import Knob
+from costopt.records import Candidate, Failed, Measured, Outcome, Plan, Report, Setting, Spec
+from tests import factories
+
+HOME = Setting(Spec("cpu"), 1, 2)
+BASELINE = served((), HOME)
+QUANTISED = (Spec("int8_static"),)
+HALVED = (Spec("fp16"),)
+KNOB = Knob("macs", 0.1, 0.9, 0.5)
+SPACE = Space(BASELINE, (HOME,), (QUANTISED, HALVED), {"prune_channels": KNOB})
+PLAN = factories.plan(accuracy_drop=0.01)
+
+World = Callable[[Candidate], Outcome]
+
+
+@dataclass(frozen=True)
+class Model:
+    """What steps do to a made-up model: int8 halves the time; a cut takes its share of it and of what can be lost.
+
+    `slack` is the share of the work that can go before accuracy suffers at all; each point beyond it costs a point, and
+    a second lesson wins half of that back.
+    """
+
+    slack: float
+    int8_loses: int = 0
+
+    def __call__(self, candidate: Candidate) -> Outcome:
+        work, ms, lost = 1.0, 1.0, 0
+        for spec in candidate.recipe:
+            if spec.name == "prune_channels":
+                share = spec.options["macs"]
+                assert isinstance(share, float)
+                work *= 1 - share
+            elif spec.name in ("int8_static", "int8_dynamic"):
+                ms, lost = ms / 2, lost + self.int8_loses
+        lessons = sum(spec.name == LEARN for spec in candidate.recipe)
+        missing = max(0.0, 1 - work - self.slack) / (1 if lessons < 2 else 2)
+        return factories.measured(
+            candidate.recipe,
+            provider=candidate.provider,
+            batch=candidate.batch,
+            baseline_batch=1,
+            ms=ms * work * candidate.batch,
+            correct=factories.CORRECT - lost - round(missing * factories.SAMPLES),
+        )
+
+
+def report_of(found: list[Outcome], plan: Plan) -> Report:
+    run = factories.run(found or [BASELINE], baseline=BASELINE.id)
+    return judge(run, found, plan, factories.TODAY)
+
+
+def walk(
+    world: World, space: Space = SPACE, plan: Plan = PLAN, seconds: float = 600.0, found: tuple[Outcome, ...] = ()
+) -> Iterator[tuple[Step, Outcome]]:
+    """The search to its end; a lesson takes its time, everything else ten seconds."""
+    known = list(found) or [world(BASELINE)]
+    while (step := next_step(space, plan, report_of(known, plan), seconds)) is not None:
+        outcome = world(step.candidate)
+        known.append(outcome)
+        lesson = next((one for one in reversed(step.candidate.recipe) if one.name == LEARN), None)
+        learning_s = lesson.options["seconds"] if lesson is not None else 0.0
+        assert isinstance(learning_s, float)
+        seconds -= 10.0 + learning_s
+        yield step, outcome
+        assert len(known) < 100, "the search does not end"
+
+
+def labels(world: World, **changes: object) -> list[str]:
+    return [step.candidate.label for step, _ in walk(world, **changes)]  # type: ignore[arg-type]
+
+
+def strengths(labels: list[str]) -> list[list[str]]:
+    """The cuts of each recipe that was cut and has learnt."""
+    return [
+        [part.split("=")[1].rstrip(")") for part in label.split(" + ") if part.startswith("prune_channels")]
+        for label in labels
+        if LEARN in label
+    ]
+
+
+def winner(world: World, **changes: object) -> Candidate:
+    found = [world(BASELINE), *(outcome for _, outcome in walk(world, **changes))]  # type: ignore[arg-type]
+    report = report_of(found, PLAN)
+    assert report.winner is not None
+    return report.row(report.winner).candidate
+
+
+def test_what_needs_no_learning_comes_first_in_the_order_of_its_promise() -> None:
+    assert labels(Model(0.0))[:2] == ["int8_static", "fp16"]
+
+
+def test_a_cut_is_quantised_as_the_best_before_it_and_has_learnt_in_between() -> None:
+    names = [
+        spec.name
+        for spec in next(step for step, _ in walk(Model(1.0)) if len(step.candidate.recipe) > 1).candidate.recipe
+    ]
+    assert names == ["prune_channels", "distill", "int8_static"]
+
+
+def test_a_cut_that_is_certified_is_followed_by_another_from_there() -> None:
+    assert strengths(labels(Model(0.8)))[:2] == [["0.5"], ["0.5", "0.5"]]
+
+
+def test_a_cut_that_is_too_hard_is_halved_until_it_holds() -> None:
+    tried = strengths(labels(Model(0.3), seconds=3600.0))
+    assert tried[:2] == [["0.5"], ["0.25"]]
+    assert tried[2][:1] == ["0.25"], "what held is where the next cut starts"
+
+
+def test_a_near_miss_learns_for_longer_before_the_cut_is_made_gentler() -> None:
+    found = labels(Model(0.485))
+    lessons = [label.count("distill") for label in found if "prune_channels" in label]
+    assert lessons[:2] == [1, 2]
+    assert strengths(found)[:2] == [["0.5"], ["0.5"]]
+
+
+def test_the_best_certified_chain_wins() -> None:
+    found = winner(Model(0.76), seconds=3600.0)
+    assert [spec.name for spec in found.recipe if spec.name != LEARN] == [
+        "prune_channels",
+        "prune_channels",
+        "int8_static",
+    ]
+
+
+def test_a_model_that_can_lose_nothing_is_quantised_only() -> None:
+    assert winner(Model(0.0)).recipe == QUANTISED
+
+
+def test_the_steps_of_the_winner_are_measured_one_by_one_in_the_end() -> None:
+    found = labels(Model(0.8))
+    best = winner(Model(0.8))
+    for steps in range(1, len(best.recipe)):
+        assert served(best.recipe[:steps], HOME).label in found
+
+
+def test_nothing_is_tried_twice() -> None:
+    found = labels(Model(0.6))
+    assert len(set(found)) == len(found)
+
+
+def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been() -> None:
+    whole = list(walk(Model(0.8)))
+    for kept in range(1, len(whole)):
+        spent = sum(10.0 + sum(float(str(s.options["seconds"])) for s in step.candidate.recipe[-2:] if s.name == LEARN)
+                    for step, _ in whole[:kept])  # fmt: skip
+        found = (Model(0.8)(BASELINE), *(outcome for _, outcome in whole[:kept]))
+        rest = [step.candidate for step, _ in walk(Model(0.8), seconds=600.0 - spent, found=found)]
+        assert [one.label for one in rest][:1] == [step.candidate.label for step, _ in whole[kept:]][:1]
+
+
+def test_without_a_limit_on_accuracy_nothing_is_cut() -> None:
+    assert not strengths(labels(Model(1.0), plan=factories.plan()))
+
+
+@pytest.mark.parametrize("seconds", [0.0, 30.0, 50.0])
+def test_no_lesson_begins_that_the_time_does_not_allow(seconds: float) -> None:
+    assert not strengths(labels(Model(1.0), seconds=seconds))
+
+
+def test_each_lesson_leaves_time_for_what_comes_after_it() -> None:
+    for step, _ in walk(Model(0.9), seconds=300.0):
+        lessons = [float(str(spec.options["seconds"])) for spec in step.candidate.recipe if spec.name == LEARN]
+        assert sum(lessons) < 300.0
+
+
+def test_what_loses_its_accuracy_here_is_not_tried_on_another_provider() -> None:
+    there = Setting(Spec("openvino"), 1, 2)
+    space = replace(SPACE, settings=(HOME, there), cuts={})
+    tried = [step.candidate for step, _ in walk(Model(0.0, int8_loses=400), space=space)]
+    assert served((), there) in tried
+    assert served(HALVED, there) in tried
+    assert served(QUANTISED, there) not in tried
+
+
+def test_other_batches_are_tried_only_with_what_is_near_the_best() -> None:
+    there = Setting(Spec("cpu"), 8, 2)
+    tried = [step.candidate for step, _ in walk(Model(0.0), space=replace(SPACE, settings=(HOME, there), cuts={}))]
+    assert served(QUANTISED, there) in tried
+    assert served(HALVED, there) not in tried, "int8 is twice as fast"
+
+
+def test_a_cut_that_fails_is_made_gentler_and_never_repeated() -> None:
+    def world(candidate: Candidate) -> Outcome:
+        if any(spec.options.get("macs") == 0.5 for spec in candidate.recipe):
+            return Failed(candidate, "compress", "too narrow")
+        return Model(0.3)(candidate)
+
+    tried = strengths(labels(world))
+    assert tried[:2] == [["0.5"], ["0.25"]]
+    assert isinstance(world(served((Spec("prune_channels", {"macs": 0.5}),), HOME)), Failed)
+    assert isinstance(world(BASELINE), Measured)
+
+
+def test_with_hours_several_cuts_are_tried_at_once_and_the_best_of_all_wins() -> None:
+    space = replace(SPACE, cuts={"prune_channels": KNOB, "drop_layers": Knob("share", 0.1, 0.7, 0.3)})
+
+    def world(candidate: Candidate) -> Outcome:
+        """Layers may go up to a half for nothing, channels up to a third, in one cut or in several."""
+        left, ms = dict.fromkeys(space.cuts, 1.0), 1.0
+        for spec in candidate.recipe:
+            if spec.name in space.cuts:
+                left[spec.name] *= 1 - float(str(spec.options[space.cuts[spec.name].option]))
+            ms /= 2 if spec.name == "int8_static" else 1
+        lost = max(0.0, 0.5 - left["drop_layers"]) + max(0.0, 0.67 - left["prune_channels"])
+        correct = factories.CORRECT - round(lost * factories.SAMPLES)
+        return factories.measured(
+            candidate.recipe, ms=ms * left["drop_layers"] * left["prune_channels"], correct=correct
+        )
+
+    tried = [step for step, _ in walk(world, space=space, seconds=16 * 3600.0)]
+    proposed = [step for step in tried if step.why.startswith("proposed")]
+    assert proposed
+    assert any(len(_cuts_of(step.candidate)) == 2 for step in proposed)
+    assert [step.why for step, _ in walk(world, space=space, seconds=16 * 3600.0)] == [step.why for step in tried]
+
+
+def _cuts_of(candidate: Candidate) -> set[str]:
+    return {spec.name for spec in candidate.recipe} - {LEARN, "int8_static"}
