@@ -41,7 +41,7 @@ FREE_BYTES = 64 * 2**20
 MOST_HEAD_BYTES = 64 * 2**20
 
 SAMPLE_BYTES = 1 << 16
-"""Of each tensor, what is packed for trial."""
+"""Of each tensor, what is tried by `likely_share`."""
 
 TEXT_FILTERS = ({"id": lzma.FILTER_LZMA1, "preset": 9, "dict_size": 1 << 24, "lc": 4, "pb": 0},)
 """Raw LZMA, so that a file can't ask for more memory than this dictionary; text has no alignment (`pb`)."""
@@ -123,15 +123,18 @@ def _assembled(head: Head, contents: Sequence[bytes]) -> bytes:
 
 
 def likely_share(source: Path) -> float:
-    """About how much of an ONNX file its `.costz` would take, from the beginning of each tensor; 1 is all of it."""
+    """About how much of an ONNX file its `.costz` would take at most; 1 is all of it.
+
+    zlib tells it from the middle of each tensor, in a fraction of the time, and does somewhat worse than `codings`.
+    """
     total = saved = 0.0
     for path, places in spans(source).items():
         total += path.stat().st_size
         with path.open("rb") as file:
-            for start, end, width in places:
-                file.seek(start)
+            for start, end, _ in places:
+                file.seek(start + max(0, end - start - SAMPLE_BYTES) // 16 * 8)  # half of the way, on whole numbers
                 sample = file.read(min(end - start, SAMPLE_BYTES))
-                saved += (1 - len(codings.encode(sample, width)) / len(sample)) * (end - start)
+                saved += (1 - len(zlib.compress(sample, 1)) / len(sample)) * (end - start)
     return 1 - saved / total
 
 

@@ -65,8 +65,8 @@ def recipe(shares: tuple[float, ...], steps: int, bits: int) -> tuple[Spec, ...]
 
 
 CASES: Mapping[str, Case] = {
-    "LeNet-300-100": Case(lenet_300_100, 15, 0.1, recipe((0.8, 0.9, 0.95), 1500, 4)),
-    "LeNet-5": Case(lenet_5, 5, 0.05, recipe((0.85, 0.95), 700, 4)),
+    "LeNet-300-100": Case(lenet_300_100, 15, 0.1, recipe((0.8, 0.9, 0.94), 2000, 4)),
+    "LeNet-5": Case(lenet_5, 5, 0.05, recipe((0.85, 0.94), 1000, 4)),
 }
 
 # ---------------------------------------------------------------------------------------- data and originals
