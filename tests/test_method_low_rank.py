@@ -68,7 +68,8 @@ def test_a_split_convolution_loses_what_it_says_whatever_its_form_and_geometry(
     images = nn.Conv2d(4, 16, 3, padding=1)(torch.randn(64, 4, 12, 12)) + torch.randn(16, 1, 1)
     found = list(splits(seen(layer, images), least_saving=0.05))
     for split in found:
-        assert lost(split.parts(), layer, images) == pytest.approx(split.loss, rel=0.05, abs=0.01)
+        share = lost(split.parts(), layer, images)  # shrinking the covariance makes the forecast a little dark
+        assert 0.85 * split.loss - 0.01 < share < 1.01 * split.loss + 0.001
     for _, form in itertools.groupby(found, key=lambda one: one.form):
         losses = [one.loss for one in form]
         assert losses == sorted(losses, reverse=True)
