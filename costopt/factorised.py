@@ -53,6 +53,7 @@ class ObservedLayer:
             raise CandidateError("compress", f"low_rank: the weights of '{path}' are not all finite numbers")
         self.weight = weight.double().reshape(len(weight), -1)
         size = self.weight.shape[1]
+        self.shift = torch.zeros(size).double()  # numbers near the mean, so that the sums below hold what varies
         self.rows, self.sum, self.products = 0, torch.zeros(size).double(), torch.zeros(size, size).double()
         self.fourth = 0.0
         self.samples, self.places = 0, dict.fromkeys(SECOND_COVERS, 0)
@@ -84,6 +85,9 @@ class ObservedLayer:
         if len(patches) > limit:
             patches = patches[torch.randperm(len(patches), generator=generator)[:limit]]
         patches = patches.double()
+        if self.rows == 0:
+            self.shift = patches.mean(0)
+        patches = patches - self.shift
         self.rows += len(patches)
         self.sum += patches.sum(0)
         self.products += patches.T @ patches
@@ -129,7 +133,7 @@ class ObservedLayer:
         dispersion = covariance.square().sum() - len(mean) * scale**2
         noise = (self.fourth / self.rows - (self.products / self.rows).square().sum()) / self.rows
         share = float((noise / dispersion).clamp(0, 1)) if dispersion > 0 else 1.0
-        return mean, (1 - share) * covariance + share * scale * torch.eye(len(mean)).double()
+        return self.shift + mean, (1 - share) * covariance + share * scale * torch.eye(len(mean)).double()
 
 
 def _padding(conv: nn.Conv2d) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from costopt.factorised import ObservedLayer, splits
 from costopt.methods import Arrays
 from costopt.methods.low_rank import LowRank
 from tests.onnx_graphs import normal
-from tests.torch_patients import PATIENTS, Inverted, Shared, context_of, graph_of, outputs, relative_error
+from tests.torch_patients import PATIENTS, Shared, context_of, graph_of, outputs, relative_error
 
 
 def share_left(method: LowRank, model: nn.Module, arrays: Arrays) -> tuple[float, float]:
@@ -47,7 +47,7 @@ def lost(parts: tuple[nn.Module, nn.Module], layer: nn.Module, given: Tensor) ->
     return float((got - wanted).double().square().sum() / centred.double().square().sum())
 
 
-@settings(max_examples=15)
+@settings(max_examples=15, deadline=None)
 @given(
     kernel=st.tuples(st.integers(1, 3), st.integers(1, 3)),
     stride=st.tuples(st.integers(1, 2), st.integers(1, 2)),
@@ -68,7 +68,8 @@ def test_a_split_convolution_loses_what_it_says_whatever_its_form_and_geometry(
     images = nn.Conv2d(4, 16, 3, padding=1)(torch.randn(64, 4, 12, 12)) + torch.randn(16, 1, 1)
     found = list(splits(seen(layer, images), least_saving=0.05))
     for split in found:
-        assert lost(split.parts(), layer, images) == pytest.approx(split.loss, rel=0.05, abs=0.01)
+        share = lost(split.parts(), layer, images)  # shrinking the covariance makes the forecast a little dark
+        assert 0.85 * split.loss - 0.01 < share < 1.01 * split.loss + 0.001
     for _, form in itertools.groupby(found, key=lambda one: one.form):
         losses = [one.loss for one in form]
         assert losses == sorted(losses, reverse=True)
@@ -104,7 +105,7 @@ def test_few_rows_are_not_believed_as_much_as_many() -> None:
 # ---------------------------------------------------------------------------------------- which layers, which ranks
 
 
-@pytest.mark.parametrize("macs", [0.1, 0.3, 0.5])
+@pytest.mark.parametrize("macs", [0.1, 0.2, 0.3])
 def test_the_share_of_operations_that_was_asked_for_goes_and_little_more(macs: float) -> None:
     left, _ = share_left(LowRank(macs=macs), PATIENTS["cnn"].make(), PATIENTS["cnn"].arrays(32))
     assert 1 - macs - 0.15 < left <= 1 - macs
@@ -174,11 +175,26 @@ def test_a_layer_used_twice_is_split_once_and_shared_weights_stay() -> None:
     assert not any(name.startswith(("first.", "second.")) for name in called)
 
 
+class Grouped(nn.Module):
+    """A convolution in two groups, and one that is not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(1, 64, 3)
+        self.grouped, self.plain = nn.Conv2d(64, 64, 3, groups=2), nn.Conv2d(64, 64, 3)
+
+    def forward(self, image: Tensor) -> Tensor:
+        out: Tensor = self.plain(self.grouped(self.stem(image).relu()).relu())
+        return out
+
+
 def test_grouped_convolutions_are_left_alone() -> None:
-    arrays = PATIENTS["inverted"].arrays(32)
-    module = graph_of(Inverted(), arrays)
-    after = LowRank(ratio=0.1, least_saving=0.01)(module, context_of(module, arrays))
-    assert isinstance(after.get_submodule("depthwise"), nn.Conv2d)
+    torch.manual_seed(0)
+    arrays: Arrays = {"image": normal(16, 1, 12, 12)}
+    module = graph_of(Grouped(), arrays)
+    after = LowRank(ratio=0.3)(module, context_of(module, arrays))
+    assert isinstance(after.get_submodule("grouped"), nn.Conv2d)
+    assert isinstance(after.get_submodule("plain.second"), nn.Conv2d)
 
 
 # ---------------------------------------------------------------------------------------- bad input

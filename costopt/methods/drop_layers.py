@@ -16,9 +16,11 @@ Which layers go is told by the calibration inputs:
 
 Cost: `output` runs the model once a layer that is left, for each layer that goes, on `samples` samples.
 
-When it fails: in shallow models every layer tells, and one layer of six costs more accuracy than 8-bit weights;
-`distill` after it wins most of that back. Stages that halve the picture and layers whose inner values are read
-elsewhere (U-Nets, dense nets) can't go. Layers that share their weights save operations, not bytes.
+When it fails: in shallow models every layer tells. Without one, two and three of its six layers, a text encoder's
+embeddings kept a mean cosine of 0.91, 0.77 and 0.61 (by `similarity` 0.90, 0.77 and 0.56), and a CNN that lost one of
+its three blocks fell to 13 % (measured 2026-11): `distill` must follow. Stages that halve the picture and layers
+whose inner values are read elsewhere (U-Nets, dense nets) can't go. Layers that share their weights save operations,
+not bytes.
 """
 
 import copy

@@ -16,9 +16,15 @@ is about the share of those, among all that were seen, that were seen once. `ris
 Cost: one reading of all calibration inputs; none of the layers run. It saves bytes, no time: a lookup costs the same in
 a small table, and one more.
 
-When it fails: calibration inputs that are not like those to come, which Good and Turing can't know; tables that are
-also the weights of an output layer (GPT's and T5's) are left alone, for that layer gives a score to every id; tables
-that are looked up by computed numbers (positions) have no ids to renumber.
+A text encoder of 22.7M parameters (30,522 ids) kept 11,827 rows for 49,732 package descriptions: 15.5M parameters, a
+file of 62 in place of 91 MB, the embeddings of 97.5 % of 200 new ones unchanged, mean cosine 0.998 (measured 2026-11).
+With a quarter of the rows (7,631) the mean cosine was 0.984 by the mean and 0.987 by [UNK]; with a tenth, 0.906 and
+0.938: when frequent ids go, a row that was trained to stand for others is better.
+
+When it fails: calibration inputs that are not like those to come, which Good and Turing can't know (the same encoder
+on texts of another kind, licences: 0.81). Tables that are also the weights of an output layer (GPT's and T5's) are
+left alone, for that layer gives a score to every id; tables that are looked up by computed numbers (positions) have no
+ids to renumber.
 """
 
 from collections import Counter
