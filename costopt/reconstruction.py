@@ -6,7 +6,8 @@ https://arxiv.org/abs/1707.06168, section 3.2; ThiNet, Luo et al. 2017):
 
     min |W' x' + b' - y|^2 + lambda |W' - W|^2
 
-The ridge pulls towards the weights that are left, so that few samples do no harm. Where the layer's result is added to
+The ridge pulls towards the weights that are left; its weight is the one that does best on samples that were held out,
+so that few samples do no harm. Where the layer's result is added to
 another branch, the sum is what should be right: y is the original's sum less what the other branch gives now, and the
 layer mends that branch's error too. A BatchNorm between is a line in each channel and is undone.
 """
@@ -27,8 +28,14 @@ aten = torch.ops.aten
 ROWS = 4096
 """Positions of one batch that are looked at; pictures have many that say the same."""
 
-RIDGE = 1e-3
-"""Weight of the pull towards the old weights, in units of the mean square of an input."""
+RIDGES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
+"""Weights of the pull towards the old weights that are tried, in units of the mean square of an input."""
+
+SMALLEST = 1e-12
+"""The ridge where all inputs are zero."""
+
+HELD_OUT = 5
+"""Every fifth sample chooses among them (and the old weights), and takes part in the sums only then."""
 
 PASSING = (aten.dropout.default, aten.contiguous.default, aten.clone.default)
 
@@ -129,22 +136,40 @@ def _other_branch(total: fx.Node, node: fx.Node) -> fx.Node | None:
     return others[0] if len(others) == 1 and isinstance(others[0], fx.Node) and not total.kwargs else None
 
 
+@dataclass
+class _Sums:
+    """Normal equations: sums of x x^T and x y^T over rows, the constant 1 being the last of x."""
+
+    gram: Tensor
+    product: Tensor
+
+    @classmethod
+    def none(cls, width: int, outputs: int) -> "_Sums":
+        zeros = torch.zeros
+        return cls(zeros(width, width, dtype=torch.float64), zeros(width, outputs, dtype=torch.float64))
+
+    def add(self, rows: Tensor, targets: Tensor) -> None:
+        self.gram += rows.T @ rows
+        self.product += rows.T @ targets
+
+    def error(self, weights: Tensor) -> float:
+        """The sum of squared errors, less what does not depend on the weights."""
+        return float((weights * (self.gram @ weights - 2 * self.product)).sum())
+
+
 def _solve(layer: Solvable, goal: _Goal, kept: Tensor, pairs: Sequence[tuple[Frontier, Frontier]], seed: int) -> None:
     """Sum up the normal equations over batches, and put their solution into the layer."""
     random = torch.Generator().manual_seed(seed)
-    width = layer.weight[0].numel() + 1  # and the constant
-    gram = torch.zeros(width, width, dtype=torch.float64)
-    product = torch.zeros(width, len(layer.weight), dtype=torch.float64)
+    sums = [_Sums.none(layer.weight[0].numel() + 1, len(layer.weight)) for _ in range(2)]  # learned from, held out
     for now, then in pairs:
-        rows, targets = (
-            _rows(layer, now.value(goal.reader.source)),
-            _channels_last(layer, _wanted(goal, kept, now, then)),
-        )
+        read = now.value(goal.reader.source)
+        rows, targets = _rows(layer, read), _channels_last(layer, _wanted(goal, kept, now, then))
         chosen = torch.randperm(len(rows), generator=random)[:ROWS]
         rows = torch.cat([rows[chosen], torch.ones(len(chosen), 1)], dim=1).double()
-        gram += rows.T @ rows
-        product += rows.T @ targets[chosen].double()
-    _put(layer, gram, product)
+        held_out = chosen // (len(targets) // len(read)) % HELD_OUT == HELD_OUT - 1
+        for part, which in zip(sums, (~held_out, held_out), strict=True):
+            part.add(rows[which], targets[chosen[which]].double())
+    _put(layer, *sums)
 
 
 def _kept_outputs(structure: Structure, reader: Reader, gone: Gone) -> Tensor:
@@ -191,15 +216,27 @@ def _channels_last(layer: Solvable, given: Tensor) -> Tensor:
     return given.flatten(2).transpose(1, 2).reshape(-1, given.shape[1])
 
 
-def _put(layer: Solvable, gram: Tensor, product: Tensor) -> None:
-    """Solve for the change of weights and bias; keep the old ones where float64 finds no solution."""
+def _put(layer: Solvable, learned: _Sums, held_out: _Sums) -> None:
+    """Choose the ridge on what was held out, solve with all, and give the layer its new weights and bias."""
     old = layer.weight.detach().double().flatten(1)
     bias = layer.bias.detach().double() if layer.bias is not None else torch.zeros(len(old), dtype=torch.float64)
     before = torch.cat([old, bias[:, None]], dim=1).T
-    ridge = max(RIDGE * float(gram.diagonal()[:-1].mean()), 1e-12) * torch.ones(len(gram), dtype=torch.float64)
-    ridge[-1] = 0  # the constant is free: means must be right
-    factor, failed = torch.linalg.cholesky_ex(gram + ridge.diag())
-    after = (before + torch.cholesky_solve(product - gram @ before, factor)).T.float()
-    if not failed and after.isfinite().all():
-        layer.weight = nn.Parameter(after[:, :-1].reshape(layer.weight.shape).contiguous(), layer.weight.requires_grad)
-        layer.bias = nn.Parameter(after[:, -1].contiguous(), layer.weight.requires_grad)
+    errors = {ridge: held_out.error(_solution(learned, before, ridge)) for ridge in RIDGES}
+    best = min(RIDGES, key=errors.__getitem__) if held_out.gram.any() else RIDGES[-1]
+    after = _solution(_Sums(learned.gram + held_out.gram, learned.product + held_out.product), before, best)
+    if errors[best] <= held_out.error(before) and after.isfinite().all():
+        weights = after.T.float()
+        layer.weight = nn.Parameter(
+            weights[:, :-1].reshape(layer.weight.shape).contiguous(), layer.weight.requires_grad
+        )
+        layer.bias = nn.Parameter(weights[:, -1].contiguous(), layer.weight.requires_grad)
+
+
+def _solution(sums: _Sums, before: Tensor, ridge: float) -> Tensor:
+    """Weights and bias that solve the normal equations; those from before where float64 finds none."""
+    pull = max(ridge * float(sums.gram.diagonal()[:-1].mean()), SMALLEST)
+    pulled = torch.full((len(before),), pull, dtype=torch.float64)
+    pulled[-1] = 0  # the constant is free: means must be right
+    factor, failed = torch.linalg.cholesky_ex(sums.gram + pulled.diag())
+    change = torch.cholesky_solve(sums.product - sums.gram @ before, factor)
+    return before if failed else before + change

@@ -42,7 +42,7 @@ def test_least_squares_brings_the_outputs_back_towards_the_original_s(name: str,
         relative_error(pruned(name, PruneChannels(0.2, importance, reconstruct), seen), original, held_out)
         for reconstruct in (True, False)
     ]
-    assert errors[0] < 0.9 * errors[1]
+    assert errors[0] < errors[1]
 
 
 @pytest.mark.parametrize("importance", ["group_norm", "activation", "taylor"])
@@ -58,7 +58,7 @@ def test_a_channel_without_weights_is_the_least_important(importance: Importance
     assert np.argmin(found[second.units]) == 7
 
 
-def test_taylor_finds_what_the_outputs_depend_on_where_the_norm_does_not() -> None:
+def test_taylor_sees_that_nothing_reads_a_channel_where_the_norm_does_not() -> None:
     patient = PATIENTS["lenet"]
     module = patient.graph()
     module.get_parameter("hidden.weight").data[3] *= 100  # a large neuron ...
@@ -66,7 +66,7 @@ def test_taylor_finds_what_the_outputs_depend_on_where_the_norm_does_not() -> No
     inputs = [torch.from_numpy(array) for array in patient.arrays(8).values()]
     structure = structure_of(module, inputs)
     hidden = next(group for group in structure.groups if group.name == "hidden").units
-    assert np.argmin(scores("taylor", module, structure, [tuple(inputs)], 0)[hidden]) == 3
+    assert scores("taylor", module, structure, [tuple(inputs)], 0)[hidden[3]] == 0
     assert np.argmax(scores("group_norm", module, structure, [tuple(inputs)], 0)[hidden]) == 3
 
 
@@ -90,8 +90,7 @@ def test_layers_share_the_loss_unevenly() -> None:
     module = PATIENTS["cnn"].graph()
     module.get_parameter("body.1.second.weight").data.zero_()  # so that nothing depends on body.1.first
     changed = PruneChannels(macs=0.2)(module, context_of(module, PATIENTS["cnn"].arrays(32)))
-    assert len(changed.get_parameter("body.1.first.weight")) == 2
-    assert len(changed.get_parameter("body.0.first.weight")) == 8
+    assert len(changed.get_parameter("body.1.first.weight")) < len(changed.get_parameter("body.0.first.weight"))
 
 
 # ---------------------------------------------------------------------------------------- bad input

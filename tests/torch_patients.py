@@ -1,6 +1,6 @@
 """Models that methods on modules are tried on, as such methods get them: an `fx.GraphModule` and a `Context`."""
 
-import copy
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from costopt.formats import Modules
 from costopt.methods import Arrays, Context
 from costopt.modules import modules_of
 from costopt.records import InputSpec
+from costopt.surgery import copied
 from tests import models
 from tests.onnx_graphs import Held, normal
 
@@ -36,8 +37,8 @@ def graph_of(model: nn.Module, arrays: Arrays) -> fx.GraphModule:
 
 def context_of(module: fx.GraphModule, arrays: Arrays, seed: int = 0, folder: Path | None = None) -> Context:
     """Calibration by these arrays; the teacher is `module` as it is now."""
-    teacher = copy.deepcopy(module)
-    return Context(Held(arrays), tuple(arrays), lambda: copy.deepcopy(teacher), seed, folder)
+    teacher = copied(module)
+    return Context(Held(arrays), tuple(arrays), lambda: copied(teacher), seed, folder)
 
 
 def outputs(module: nn.Module, arrays: Arrays) -> list[Tensor]:
@@ -202,6 +203,11 @@ class Patient:
 
     def graph(self) -> fx.GraphModule:
         """A fresh copy, as a method gets it."""
+        return copied(self.exported)
+
+    @functools.cached_property
+    def exported(self) -> fx.GraphModule:
+        """The one that is copied: exporting takes long."""
         torch.manual_seed(0)
         return graph_of(self.make(), self.arrays(2))
 
