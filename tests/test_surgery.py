@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-import torch_pruning  # type: ignore[import-untyped]  # it ships no types
+import torch_pruning
 from torch import Tensor, fx, nn
 from torch.nn import functional
 

@@ -70,7 +70,7 @@ class NncfInt8(OnnxMethod):
     def _quantised(self, model: onnx.ModelProto, inputs: list[Arrays]) -> onnx.ModelProto:
         attention = any(node.op_type == "Softmax" for node in model.graph.node)
         with rewriting.third_party("quantisation by NNCF"), _unreported():
-            import nncf  # type: ignore[import-untyped]  # it ships no types
+            import nncf
             from nncf.quantization.advanced_parameters import (  # type: ignore[import-untyped]  # likewise
                 QuantizationParameters,
             )
