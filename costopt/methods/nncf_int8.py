@@ -71,7 +71,7 @@ class NncfInt8(OnnxMethod):
         attention = any(node.op_type == "Softmax" for node in model.graph.node)
         with rewriting.third_party("quantisation by NNCF"), _unreported():
             import nncf
-            from nncf.quantization.advanced_parameters import (  # type: ignore[import-untyped]  # likewise
+            from nncf.quantization.advanced_parameters import (
                 QuantizationParameters,
             )
 
