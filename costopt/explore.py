@@ -3,12 +3,13 @@
 A pure function of what is known. Each step looks at the judged rows so far and names the next candidate, so a run that
 was killed goes on where it was, and the same outcomes always give the same order. From cheap to dear:
 
-    1  everything that needs no learning, where the original was measured
-    2  what survived that, on the other providers, batches and thread counts; and after what is exact and gains
-    3  cut and learn: take a share of the work away, distil, quantise as the best so far does; harder while the budget
-       allows it, gentler when it did not. Each cut starts from the best one before it, whose modules lie ready
+    1  what is most promising without learning, where the original was measured; what survives that, elsewhere
+    2  cut and learn: take a share of the work away, distil, quantise as the best so far does. What the cut loses before
+       any learning tells how hard it may be; harder while the budget allows it, gentler when it did not. Each cut
+       starts from the best one before it, whose modules lie ready
+    3  everything else that needs no learning: alone, and after what was cut and has learnt; and after what is exact
     4  where time is left, several cuts at once, each as hard as `knobs` proposes from all that was tried
-    5  the steps of the winner one by one, to tell what each of them bought
+    5  the steps of the winner one by one, to tell what each of them bought; the winner in other settings
 
 The best certified candidate is on disk after each step, so the search may end at any time.
 """
@@ -27,8 +28,11 @@ WITHIN = 1.25
 """A recipe that the best one beats by more than this at one batch is not tried at others: a judgement. The order of two
 recipes seldom turns by more between batches (measured ratios of 1.1 to 1.3 on the shipped CNN, 2026-11)."""
 
-LEARNING_SHARE = 0.4
-"""Of the time that is left, for the next learning: what is left after two of them still allows a third, gentler one."""
+LEARNING_SHARE = 0.6
+"""Of the time that is left, for the next learning: one long lesson teaches more than two short ones."""
+
+RESERVE = 0.15
+"""Of the time limit, kept for what comes after learning."""
 
 SHORTEST_LEARNING_S = 15.0
 """Learning for less than this mends little: loading, tracing and measuring take as long."""
@@ -52,13 +56,20 @@ NEAR_MISS = 2.0
 """A candidate whose drop is under so many times the limit learns once more before the cut is made gentler."""
 
 
+HARDER = ((0.5, 0.6), (1.5, 0.5), (6.0, 0.0), (20.0, -0.5))
+"""How hard to cut when a cut at strength s lost so many times the limit before learning: 0.6 of the way from s to 1,
+0.5, s itself, half of s; beyond that a quarter. From one model: the shipped CNN lost 0.9 points at half of its work
+before learning, and 0.6 with three quarters of it gone and after it (2026-11)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Space:
     """What there is to try.
 
     `settings` are where and how a model can be served, the baseline's first. `singles` are recipes that need no
-    learning, `cuts` the methods that do, each with its knob; none when the model gives no modules to cut. `exact` are
-    those of the methods that change outputs by rounding alone.
+    learning, the first `promising` of them worth trying before anything dear; `cuts` are the methods that do need it,
+    each with its knob: none when the model gives no modules to cut. `exact` are those of the methods that change
+    outputs by rounding alone.
     """
 
     baseline: Candidate
@@ -66,6 +77,7 @@ class Space:
     singles: tuple[Recipe, ...]
     cuts: Mapping[str, Knob]
     exact: frozenset[str] = frozenset()
+    promising: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +92,13 @@ def next_step(space: Space, plan: Plan, report: Report, seconds_left: float) -> 
     """The next thing to try, or None when there is nothing left that is worth its time."""
     known = Known(report)
     stages = (
-        _singles(space),
-        _elsewhere(space, known),
-        _after_what_is_exact(space, known),
+        _singles(space, space.singles[: space.promising]),
+        _elsewhere(space, space.singles[: space.promising], known),
         _cuts(space, plan, known, seconds_left),
+        _singles(space, space.singles),
+        _finishes(space, known),
+        _after_what_is_exact(space, known),
+        _elsewhere(space, space.singles, known),
         _several_cuts(space, plan, known, seconds_left),
         _steps_of_the_winner(space, known),
     )
@@ -117,19 +132,19 @@ def served(recipe: Recipe, setting: Setting) -> Candidate:
 # ---------------------------------------------------------------------------------------- without learning
 
 
-def _singles(space: Space) -> Iterator[Step]:
+def _singles(space: Space, recipes: Sequence[Recipe]) -> Iterator[Step]:
     home = space.settings[0]
-    for recipe in space.singles:
+    for recipe in recipes:
         yield Step(served(recipe, home), "it needs no learning")
 
 
-def _elsewhere(space: Space, known: Known) -> Iterator[Step]:
+def _elsewhere(space: Space, recipes: Sequence[Recipe], known: Known) -> Iterator[Step]:
     """Other settings: every provider for what is not refused; other batches and threads for what is near the best."""
     home = space.settings[0]
     for setting in space.settings[1:]:
         first = _first_of(setting.provider, space.settings)
         yield Step(served((), setting), f"the original on {_in_words(setting, home)}")
-        for recipe in space.singles:
+        for recipe in recipes:
             if first == setting:
                 if _may_do(known.of(served(recipe, home))):
                     yield Step(served(recipe, setting), f"not refused on {_in_words(home, home)}")
@@ -198,11 +213,11 @@ def _cuts(space: Space, plan: Plan, known: Known, seconds_left: float) -> Iterat
 
     Without a limit on accuracy nothing is cut: the hardest cut would win, whatever was left of the model.
     """
-    learning_s = _learning_s(seconds_left)
+    learning_s = _learning_s(seconds_left - RESERVE * plan.time_limit_s)
     best = known.winner or known.of(space.baseline)
     if best is None or learning_s is None or plan.budget.accuracy_drop is None:
         return
-    base, finish = _split(best.candidate.recipe)
+    base, finish = _split(best.candidate.recipe, space)
     last = _last_from(base, space, known)
     if last is not None and _missed_nearly(last.row, plan) and not _learnt_twice(last):
         recipe = (*base, last.cut, *_lessons(last), _lesson(learning_s), *last.finish)
@@ -211,7 +226,11 @@ def _cuts(space: Space, plan: Plan, known: Known, seconds_left: float) -> Iterat
     if len(_split_cuts(base, space)) >= MOST_CUTS:
         return
     for name, knob in space.cuts.items():
-        strength = _strength(name, knob, base, space, known)
+        probe = _like(best, (*base, Spec(name, {knob.option: knob.first}), *finish))
+        if not known.has(probe):
+            yield Step(probe, f"how much {name} loses before any learning")
+            return
+        strength = _strength(name, knob, known.of(probe), base, space, known, plan)
         if strength is not None:
             cut = Spec(name, {knob.option: strength})
             recipe = (*base, cut, _lesson(learning_s), *finish)
@@ -225,13 +244,25 @@ def _learning_s(seconds_left: float) -> float | None:
     return None if seconds < SHORTEST_LEARNING_S else 5.0 * (seconds // 5)
 
 
+def _finishes(space: Space, known: Known) -> Iterator[Step]:
+    """What was cut and has learnt, ended in other ways."""
+    best = known.winner
+    learnt, finish = _split(best.candidate.recipe, space) if best is not None else ((), ())
+    if best is None or not learnt:
+        return
+    for recipe in space.singles:
+        if recipe != finish and _may_do(known.of(served(recipe, space.settings[0]))):
+            yield Step(_like(best, (*learnt, *recipe)), "the best one, ended in another way")
+
+
 def _lesson(seconds: float) -> Spec:
     return Spec(LEARN, {"seconds": seconds})
 
 
-def _split(recipe: Recipe) -> tuple[Recipe, Recipe]:
-    """What was cut and learnt, and what comes after the last lesson."""
-    end = max((place + 1 for place, spec in enumerate(recipe) if spec.name == LEARN), default=0)
+def _split(recipe: Recipe, space: Space) -> tuple[Recipe, Recipe]:
+    """What was cut and has learnt, and what comes after the last of it."""
+    modules = {LEARN, *space.cuts}
+    end = max((place + 1 for place, spec in enumerate(recipe) if spec.name in modules), default=0)
     return recipe[:end], recipe[end:]
 
 
@@ -243,7 +274,7 @@ def _from(base: Recipe, space: Space, known: Known) -> list[_Cut]:
     """Cuts that were made from `base`, in the order in which they were tried."""
     found = []
     for candidate in known.order:
-        learnt, finish = _split(candidate.recipe)
+        learnt, finish = _split(candidate.recipe, space)
         rest = learnt[len(base) :]
         if learnt[: len(base)] == base and rest and rest[0].name in space.cuts:
             others = {spec.name for spec in rest[1:]}
@@ -271,17 +302,24 @@ def _missed_nearly(row: Row, plan: Plan) -> bool:
     return [one.limit for one in row.refusals] == ["accuracy_drop"] and row.drop.drop.value < NEAR_MISS * limit
 
 
-def _strength(name: str, knob: Knob, base: Recipe, space: Space, known: Known) -> float | None:
-    """How hard to cut next: half of what was too hard from here, at first what went well before; None when it is
-    done."""
+def _strength(
+    name: str, knob: Knob, probe: Row | None, base: Recipe, space: Space, known: Known, plan: Plan
+) -> float | None:
+    """How hard to cut next from here: what the probe allows, then half of what was too hard; None when it is done."""
     tried = [one.strength(space.cuts) for one in _from(base, space, known) if one.cut.name == name]
-    if not tried:
-        before = [one for one in _split_cuts(base, space) if one.name == name]
-        value = before[-1].options[knob.option] if before else knob.first
-        assert isinstance(value, float)
-        return value
-    gentler = round(min(tried) / 2, 3)
-    return gentler if gentler >= knob.low else None
+    strength = min(tried) / 2 if tried else _after_a_probe(knob, probe, plan)
+    return round(strength, 3) if strength >= knob.low else None
+
+
+def _after_a_probe(knob: Knob, probe: Row | None, plan: Plan) -> float:
+    """From what a cut lost before learning (`HARDER`); half of it where it could not be made."""
+    limit = plan.budget.accuracy_drop
+    if probe is None or probe.drop is None or not limit:
+        return knob.first / 2
+    lost = probe.drop.drop.value / limit
+    change = next((change for most, change in HARDER if lost <= most), -0.75)
+    strength = knob.first + change * (1 - knob.first if change > 0 else knob.first)
+    return min(strength, knob.high)
 
 
 def _split_cuts(base: Recipe, space: Space) -> list[Spec]:
@@ -292,9 +330,8 @@ def _why_cut(name: str, strength: float, base: Recipe, space: Space, known: Know
     tried = [one for one in _from(base, space, known) if one.cut.name == name]
     if tried:
         return f"{tried[-1].cut} was too hard: half of it"
-    if _split_cuts(base, space):
-        return "the cut before it was certified: once more from there"
-    return f"{name} takes {units.percent(strength)} of the work away, and learning mends it"
+    again = "; the cut before it was certified" if _split_cuts(base, space) else ""
+    return f"{name} takes {units.percent(strength)} of the work away, as what it lost before learning allows{again}"
 
 
 # ---------------------------------------------------------------------------------------- several cuts at once
@@ -312,7 +349,7 @@ def _several_cuts(space: Space, plan: Plan, known: Known, seconds_left: float) -
     strengths = knobs.proposal(space.cuts, trials, plan.seed)
     cuts = tuple(Spec(name, {space.cuts[name].option: value}) for name, value in strengths.items())
     if cuts:
-        _, finish = _split(best.candidate.recipe)
+        _, finish = _split(best.candidate.recipe, space)
         why = f"proposed from {len(trials)} trials of how hard to cut (seed {plan.seed})"
         yield Step(_like(best, (*cuts, _lesson(learning_s), *finish)), why)
 
@@ -324,7 +361,7 @@ def _trials(space: Space, plan: Plan, known: Known) -> list[knobs.Trial]:
 
 def _trial(candidate: Candidate, space: Space, plan: Plan, known: Known) -> knobs.Trial | None:
     row, limit = known.of(candidate), plan.budget.accuracy_drop
-    learnt, _ = _split(candidate.recipe)
+    learnt, _ = _split(candidate.recipe, space)
     cuts = [spec for spec in learnt if spec.name in space.cuts]
     at_once = bool(cuts) and [spec.name for spec in learnt[len(cuts) :]] == [LEARN] * (len(learnt) - len(cuts))
     if row is None or row.usd is None or row.drop is None or limit is None or not at_once:

@@ -42,6 +42,9 @@ log = logging.getLogger("costopt")
 ROUNDS_S = 8.0
 """What a candidate's rounds may take, both sides together, unless slow calls need more for their percentiles."""
 
+RACE_S = 4.0
+"""The same for a candidate in a race, where the search wants to know who is ahead, not by how many per cent."""
+
 BASELINE_S = 3.0
 """The same for the original against itself: that its ratio is 1 need not be shown, only its percentiles are wanted."""
 
@@ -137,7 +140,8 @@ def _measure(entry: Entry, artifact: Artifact, job: Job) -> Outcome:
 
 def _pair(entry: Entry, artifact: Artifact, job: Job) -> bench.Pair:
     candidate, samples, logs = entry.candidate, job.prepared.evaluation, job.folder / "logs"
-    seconds = BASELINE_S if candidate == job.baseline else ROUNDS_S
+    raced = entry.facts is not None
+    seconds = BASELINE_S if candidate == job.baseline else RACE_S if raced else ROUNDS_S
     return bench.Pair(
         own=bench.Subject(str(job.folder / artifact.path), candidate.setting, samples),
         other=bench.Subject(str(job.folder / job.prepared.original.path), job.baseline.setting, samples),

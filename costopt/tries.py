@@ -20,6 +20,9 @@ PROMISING = {
 }
 """What to try first, by the operator that holds most of the weights: what gained most on such models (README)."""
 
+PROMISING_SINGLES = 1
+"""How many of those that need no learning come before all cuts."""
+
 
 @dataclass(frozen=True)
 class Tries:
@@ -105,13 +108,18 @@ def _space(graph: Graph, offers: tuple[Offer, ...], baseline: Candidate, setting
     learns = any(one.name == LEARN for one in suitable)
     cuts = {one.name: one.knob for one in suitable if one.knob is not None and learns}
     exact = frozenset(one.name for one in suitable if one.exact)
-    return Space(baseline, settings, tuple(singles), cuts, exact)
+    promising = sum(recipe[0].name in _promising(graph)[:PROMISING_SINGLES] for recipe in singles)
+    return Space(baseline, settings, tuple(singles), cuts, exact, max(1, promising))
 
 
 def _promising_first(offers: tuple[Offer, ...], graph: Graph) -> list[Offer]:
-    held = graph.parameters_by_operator
-    order = PROMISING[max(PROMISING, key=lambda operator: held.get(operator, 0))]
+    order = _promising(graph)
     return sorted(offers, key=lambda one: order.index(one.name) if one.name in order else len(order))
+
+
+def _promising(graph: Graph) -> tuple[str, ...]:
+    held = graph.parameters_by_operator
+    return PROMISING[max(PROMISING, key=lambda operator: held.get(operator, 0))]
 
 
 def _batches(plan: Plan, graph: Graph) -> tuple[int, ...]:
