@@ -33,7 +33,7 @@ from costopt.journal import Journal
 from costopt.records import InputSpec, Setting, Spec, Timing
 from costopt.samples import Samples, match, open_source
 from costopt.worker import Child
-from tests import bench_queueing, bench_statistics, bench_storage, factories
+from tests import bench_compression, bench_queueing, bench_statistics, bench_storage, factories
 
 EXAMPLE = Path(__file__).parent.parent / "configs" / "fashion-mnist"
 
@@ -250,7 +250,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--pairs", type=int, default=15)
     parser.add_argument("--times", type=int, default=20)
-    parts = ("help", "choose", "harness", "same", "statistics", "queueing", "storage")
+    parts = ("help", "choose", "harness", "same", "statistics", "queueing", "storage", "compression")
     parser.add_argument("--only", choices=parts, default=None)
     asked = parser.parse_args()
     print(f"costopt bench, {datetime.date.today()}")
@@ -271,6 +271,8 @@ def main() -> None:
         bench_queueing.main()
     if asked.only in (None, "storage"):
         bench_storage.main()
+    if asked.only in (None, "compression"):
+        bench_compression.main()
 
 
 if __name__ == "__main__":
