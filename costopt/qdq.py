@@ -39,8 +39,8 @@ MOVING = ("MaxPool", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", 
 SUMMED = ("Add",)
 """What adds up the values of convolutions."""
 
-RANGED = (*COMPUTED, *ABSORBED, *SUMMED)
-"""Whose inputs and outputs need a range."""
+RANGED = (*COMPUTED, *ABSORBED)
+"""Whose inputs and outputs need a range..."""
 
 TYPES = {"int8": QuantType.QInt8, "uint8": QuantType.QUInt8}
 
@@ -48,6 +48,11 @@ PER_CHANNEL_OPSET = 13
 """The operator set since which `DequantizeLinear` takes a scale for each channel."""
 
 EightBits = Literal["int8", "uint8"]
+
+
+def ranged(model: onnx.ModelProto) -> tuple[str, ...]:
+    """... and sums, where there are convolutions: what a transformer adds (a mask of -inf) need not have a range."""
+    return (*RANGED, *SUMMED) if any(node.op_type == "Conv" for node in model.graph.node) else RANGED
 
 
 def ready(source: Path) -> onnx.ModelProto:

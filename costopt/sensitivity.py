@@ -23,7 +23,7 @@ from costopt.layer_times import kernels_ms, operations
 from costopt.layers import Weights
 from costopt.measurements import LayerFacts, LayersMeasured
 from costopt.metrics import Metric
-from costopt.qdq import RANGED, RoundedLayer, Rounding, ready, rounded_layers
+from costopt.qdq import RoundedLayer, Rounding, ranged, ready, rounded_layers
 from costopt.ranges import Ranging
 from costopt.rounding_errors import switch_on, switches_off, with_switches
 from costopt.worker import Answer, Request
@@ -50,7 +50,7 @@ def measure(request: Request) -> Answer:
 
     rounding = Rounding()
     log.info("measuring the ranges of activations")
-    ranges = Ranging("minmax", symmetric=rounding.symmetric).measured(model, RANGED, inputs)
+    ranges = Ranging("minmax", symmetric=rounding.symmetric).measured(model, ranged(model), inputs)
     rounded = rounded_layers(model, rounding.quantised(model, ranges))
     found = [one.layer for one in rounded]
     log.info("timing %d layers one by one", len(found))

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -88,7 +89,7 @@ def _picture(config: PretrainedConfig) -> Architecture:
     return Architecture(lambda: Wrapped(config), images)
 
 
-_WIDE = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64}
+_WIDE: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64}
 
 ARCHITECTURES: Mapping[str, Architecture] = {
     "bert": _text(BertConfig(vocab_size=VOCABULARY, max_position_embeddings=16, **_WIDE)),

@@ -14,7 +14,7 @@ from costopt.layer_times import operations, saved_ms
 from costopt.layers import layers
 from costopt.methods import Arrays
 from costopt.methods.mixed_precision import MixedPrecision, worth_it
-from costopt.qdq import RANGED, Rounding, ready, rounded_layers
+from costopt.qdq import Rounding, ranged, ready, rounded_layers
 from costopt.ranges import Ranging
 from costopt.rounding_errors import errors
 from tests import onnx_graphs
@@ -49,7 +49,7 @@ def test_the_layer_that_hurts_more_for_the_same_work_is_the_one_left_in_float(tw
 
 def test_errors_are_those_of_models_with_that_layer_alone_quantised(two: Path, tmp_path: Path) -> None:
     model, rounding = ready(two), Rounding()
-    ranges = Ranging().measured(model, RANGED, lambda: batches(model, Held(DATA), 32))
+    ranges = Ranging().measured(model, ranged(model), lambda: batches(model, Held(DATA), 32))
     found = errors(model, rounded_layers(model, rounding.quantised(model, ranges)), [DATA])
     names = [layer.node.name for layer in layers(model)]
     for name in names:
@@ -60,7 +60,7 @@ def test_errors_are_those_of_models_with_that_layer_alone_quantised(two: Path, t
 
 def test_each_layer_s_time_is_measured_and_alike_layers_take_alike(two: Path) -> None:
     model, rounding = ready(two), Rounding()
-    ranges = Ranging().measured(model, RANGED, lambda: batches(model, Held(DATA), 32))
+    ranges = Ranging().measured(model, ranged(model), lambda: batches(model, Held(DATA), 32))
     saved = saved_ms(model, layers(model), rounding, ranges, [DATA])
     assert len(saved) == 2
     assert len(set(saved.values())) == 1

@@ -33,7 +33,7 @@ from costopt.bias_correction import corrected
 from costopt.equalization import equalised
 from costopt.layers import layers
 from costopt.methods import Arrays, Calibration, OnnxMethod, weights_elsewhere
-from costopt.qdq import COMPUTED, RANGED, Rounding, chosen, ready
+from costopt.qdq import COMPUTED, Rounding, chosen, ranged, ready
 from costopt.ranges import Ranging
 from costopt.records import Graph, Value
 from costopt.smoothing import smoothed
@@ -87,7 +87,7 @@ class Int8Static(OnnxMethod):
 
         model = self._evened(model, inputs)
         rounding = Rounding(self.activations, self.weights, self.per_channel)
-        ranges = Ranging(self.calibration, self.percentile, rounding.symmetric).measured(model, RANGED, inputs)
+        ranges = Ranging(self.calibration, self.percentile, rounding.symmetric).measured(model, ranged(model), inputs)
         quantised = rounding.quantised(model, ranges, left)
         if self.bias_correction:
             quantised = rounding.quantised(corrected(model, quantised, inputs()), ranges, left)

@@ -28,7 +28,7 @@ from costopt.errors import CandidateError, NotApplicable
 from costopt.layer_times import operations, saved_ms
 from costopt.layers import layers
 from costopt.methods import Arrays, Calibration, OnnxMethod, weights_elsewhere
-from costopt.qdq import COMPUTED, RANGED, Rounding, ready, rounded_layers
+from costopt.qdq import COMPUTED, Rounding, ranged, ready, rounded_layers
 from costopt.ranges import Ranging
 from costopt.records import Graph, Value
 from costopt.rounding_errors import errors
@@ -77,7 +77,7 @@ class MixedPrecision(OnnxMethod):
         if self.smooth is not None:
             model = smoothed(model, inputs(), self.smooth)
         rounding = Rounding(self.activations, self.weights, self.per_channel)
-        ranges = Ranging(self.calibration, symmetric=rounding.symmetric).measured(model, RANGED, inputs)
+        ranges = Ranging(self.calibration, symmetric=rounding.symmetric).measured(model, ranged(model), inputs)
         rounded = rounded_layers(model, rounding.quantised(model, ranges))
         found = [one.layer for one in rounded]
         timed = self.by == "time"
