@@ -7,6 +7,7 @@ up, what is left is reported as not measured. Under `recipes: auto` the next can
 
 import datetime
 import logging
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -68,6 +69,8 @@ class Heats:
         against.
         """
         self._settle()
+        listed = {one.id for one in self._journal.run().candidates} - {one.candidate.id for one in self._tries.settled}
+        self._watcher.planned(None if self._tries.space else len(listed), len(listed & self._trustworthy()))
         self._go_through(deadline)
         if time.monotonic() < deadline and not self._all_known():
             log.info("measuring again what a disturbed machine spoilt")
@@ -88,8 +91,6 @@ class Heats:
 
     def _go_through(self, deadline: float) -> None:
         self._known = self._trustworthy()
-        listed = {one.id for one in self._journal.run().candidates} - {one.candidate.id for one in self._tries.settled}
-        self._watcher.planned(None if self._tries.space else len(listed), len(listed & self._known))
         runner = plugins.make("runners", Spec("here"), Runner)
         for outcome in runner(partial(evaluate, job=self._job), self._entries(deadline)):
             self._arrived(outcome)
@@ -118,7 +119,8 @@ class Heats:
             step = next_step(self._tries.space, self._job.plan, self.report(), deadline - time.monotonic())
             run = self._journal.run()
             if step is None or time.monotonic() > deadline:
-                self._journal.write_run(replace(run, ended=_ending(step)))
+                more = next_step(self._tries.space, self._job.plan, self.report(), math.inf)
+                self._journal.write_run(replace(run, ended=_ending(step or more)))
                 return
             reasons = {**run.reasons, step.candidate.id: step.why}
             self._journal.write_run(replace(run, candidates=(*run.candidates, step.candidate), reasons=reasons))
@@ -181,7 +183,7 @@ def _ending(step: Step | None) -> str:
     """How the search ended, and what more time might bring."""
     if step is None:
         return "the search tried all that it knows to be worth its time"
-    return f"the time limit ended the search; next would have come {step.candidate.label}: {step.why}"
+    return f"the time limit ended the search; with more time would have come {step.candidate.label}: {step.why}"
 
 
 def never_built(outcome: Outcome) -> bool:
