@@ -216,7 +216,8 @@ def _drop(measured: Measured, yardstick: _Yardstick, original: bool) -> Drop:
     """The drop under the original; the original's own is zero by definition."""
     facts = yardstick.facts if original else _facts(measured)
     confidence, limit = yardstick.plan.confidence, yardstick.plan.budget.accuracy_drop
-    same_samples = yardstick.facts[: len(facts)]  # a candidate that lost early was scored on the first few only
+    places = measured.score.places
+    same_samples = yardstick.facts[list(places)] if places else yardstick.facts
     drop = _NO_DROP if original else stats.drop_interval(yardstick.metric, same_samples, facts, confidence)
     certified = _certified(drop, limit)
     return Drop(

@@ -3,7 +3,7 @@
 `evaluate` runs where the work is done (here, or on another machine), keeps no state, and gives an `Outcome`: a failure
 that can be expected is a record, not an exception.
 
-Candidates race: one that misses the accuracy limit for certain on the first few hundred samples gets a rough timing and
+Candidates race: one that misses the accuracy limit for certain on a few hundred samples gets a rough timing and
 no more samples, and one that is slower than the best so far for certain is not timed any further. Both verdicts are
 right at a higher confidence than the plan's, and what was measured is recorded as it is: wider intervals, fewer
 samples.
@@ -35,6 +35,7 @@ from costopt.records import (
     Score,
     Skipped,
 )
+from costopt.samples import spread
 from costopt.worker import Child
 
 log = logging.getLogger("costopt")
@@ -164,55 +165,55 @@ class _Seen:
 
 
 class _Scoring:
-    """Scores a candidate in two goes: a few hundred samples before it is timed, the rest after it, if it needs them."""
+    """Scores a candidate: a few hundred samples before it is timed, all of them after it, if it needs them."""
 
     def __init__(self, entry: Entry, job: Job) -> None:
         self._entry = entry
         self._job = job
-        self._rows: list[list[float]] = []
-        self._lost = False
+        self._early: Score | None = None
         self._memory_bytes = 0
 
     def hopeless(self, service: bench.Service) -> bool:
-        """Whether the first samples show for certain that the candidate misses the accuracy limit."""
+        """Whether samples from all parts of the data show for certain that the candidate misses the accuracy limit."""
         self._memory_bytes = service.peak_memory_bytes()  # now: scoring and proving take memory of their own
         limit, facts = self._job.plan.budget.accuracy_drop, self._entry.facts
         if limit is None or facts is None or len(facts) <= EARLY_SAMPLES:
             return False
-        batch = service.subject.setting.batch
-        self._score(service.child, -(-EARLY_SAMPLES // batch) * batch)
-        before, after = (np.array(rows, np.float64) for rows in (facts[: len(self._rows)], self._rows))
+        places = spread(len(facts), EARLY_SAMPLES)
+        score = self._score(service.child, places)
+        before, after = (np.array(rows, np.float64) for rows in ([facts[place] for place in places], score.values))
         metric = plugins.make("metrics", self._job.prepared.metric, Metric)
-        self._lost = stats.drop_interval(metric, before, after, EARLY_CONFIDENCE).low > limit
+        lost = stats.drop_interval(metric, before, after, EARLY_CONFIDENCE).low > limit
+        self._early = score if lost else None
         service.child.pause()
-        return self._lost
+        return lost
 
     def seen(self, service: bench.Service) -> _Seen:
-        """What the service shows after its last round, with the rest of the samples scored."""
-        candidate, prepared = self._entry.candidate, self._job.prepared
-        if not self._lost:
+        """What the service shows after its last round, with every sample scored unless it is lost already."""
+        candidate, score = self._entry.candidate, self._early
+        if score is None:
             log.info("%s on %s, batch %d: scoring", candidate.label, candidate.provider, candidate.batch)
-            self._score(service.child, None)
-        score = Score(prepared.metric, prepared.against, tuple(tuple(row) for row in self._rows))
+            score = self._score(service.child, ())
         return _Seen(service, proof.proved(service), self._memory_bytes, score)
 
-    def _score(self, child: Child, stop: int | None) -> None:
-        """Score on to sample `stop`. What the metric says against the original is the user's to mend: it ends the
-        run."""
+    def _score(self, child: Child, places: tuple[int, ...]) -> Score:
+        """Score the samples at some places, or all. What the metric says against the original is the user's to mend:
+        it ends the run.
+        """
         prepared = self._job.prepared
         request = {
             "metric": prepared.metric.name,
             "options": dict(prepared.metric.options),
             "reference": prepared.reference.to_json() if prepared.reference else None,
-            "start": len(self._rows),
-            "stop": stop,
+            "places": list(places) or None,
         }
         try:
-            self._rows += child.ask(session.score, request, self._job.limit_s)["facts"]
+            facts = child.ask(session.score, request, self._job.limit_s)["facts"]
         except DataError as problem:
             if self._entry.candidate == self._job.baseline:
                 raise
             raise CandidateError("score", str(problem)) from problem
+        return Score(prepared.metric, prepared.against, tuple(tuple(row) for row in facts), places)
 
 
 def shares(parts: Mapping[str, float]) -> dict[str, float]:

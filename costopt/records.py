@@ -249,12 +249,14 @@ class Score:
     """What a metric saw, sample by sample, so that two candidates can be compared in pairs.
 
     `values` has one row a sample; what the columns mean is the metric's own affair (`metrics/`). `against` says
-    whether the samples were held against labels or against the original's outputs.
+    whether the samples were held against labels or against the original's outputs. Of a candidate that lost early
+    only the samples at `places` were scored; none stands for all.
     """
 
     metric: Spec
     against: Literal["target", "original"]
     values: tuple[tuple[float, ...], ...]
+    places: tuple[int, ...] = ()
 
     @property
     def samples(self) -> int:

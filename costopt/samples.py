@@ -8,6 +8,7 @@ same bytes.
 
 import dataclasses
 import hashlib
+import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +60,14 @@ class Samples:
         """{"target": labels `start` to `stop`}, or nothing when there are no labels."""
         return {} if self.target is None else {TARGET: self.target.read(start, stop)}
 
+    def at(self, places: Sequence[int]) -> dict[str, Array]:
+        """The samples at some places of every input; neighbours are read in one piece."""
+        return _joined([self.rows(start, stop) for start, stop in _pieces(places)])
+
+    def targets_at(self, places: Sequence[int]) -> dict[str, Array]:
+        """{"target": labels at some places}, or nothing when there are no labels."""
+        return _joined([self.targets(start, stop) for start, stop in _pieces(places)])
+
     def to_json(self) -> dict[str, object]:
         """Plain dicts, lists, numbers and texts."""
         return dataclasses.asdict(self)
@@ -69,6 +78,25 @@ class Samples:
         from pydantic import TypeAdapter
 
         return TypeAdapter(cls).validate_python(facts)
+
+
+def _pieces(places: Sequence[int]) -> list[tuple[int, int]]:
+    if places[-1] - places[0] == len(places) - 1:
+        return [(places[0], places[-1] + 1)]
+    return [(place, place + 1) for place in places]
+
+
+def _joined(parts: Sequence[dict[str, Array]]) -> dict[str, Array]:
+    return parts[0] if len(parts) == 1 else {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def spread(samples: int, most: int) -> tuple[int, ...]:
+    """At most so many places, in order, chosen by chance, the same ones each time; every place when there are no more.
+
+    By chance, because data may be sorted, which the first few would hide, or their classes may take turns, of which
+    every 20th sample would show a few.
+    """
+    return tuple(sorted(random.Random(0).sample(range(samples), min(samples, most))))
 
 
 def sha256(samples: Samples) -> str:

@@ -9,6 +9,7 @@ Everything here runs in a `worker.Child`; what follows from it is computed by `l
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from costopt.metrics import Metric
 from costopt.qdq import RoundedLayer, Rounding, ranged, ready, rounded_layers
 from costopt.ranges import Ranging
 from costopt.rounding_errors import switch_on, switches_off, with_switches
+from costopt.samples import Samples, spread
 from costopt.worker import Answer, Request
 
 log = logging.getLogger("costopt")
@@ -91,10 +93,10 @@ def _hurt(
     facts: list[Facts] = [[] for _ in rounded]
     original: Facts = []
     apart, whole, start = np.zeros(len(rounded)), 0.0, 0
-    total = min(samples, prepared.evaluation.samples)
-    for batch in batches(model, prepared.evaluation, total):
-        count = min(len(next(iter(batch.values()))), total - start)  # a fixed batch may have been filled up
-        targets = _targets(prepared, start, start + count)
+    places = spread(prepared.evaluation.samples, samples)
+    for batch in batches(model, Some(prepared.evaluation, places), len(places)):
+        chosen = places[start : start + len(next(iter(batch.values())))]  # a fixed batch may have been filled up
+        count, targets = len(chosen), _targets(prepared, chosen)
 
         def outputs(chosen: Arrays, feed: Arrays = batch, rows: int = count) -> dict[str, NDArray[np.generic]]:
             with rewriting.third_party("running the model with one layer rounded"):
@@ -109,14 +111,32 @@ def _hurt(
             facts[place] += metric.facts(given, targets).tolist()
             apart[place] += sum(_apart(given[name], array) for name, array in reference.items())
         start += count
-        log.info("rounding one layer at a time: %d of %d samples", start, total)
+        log.info("rounding one layer at a time: %d of %d samples", start, len(places))
     return list(np.sqrt(apart / (whole or 1.0))), facts, original
 
 
-def _targets(prepared: Prepared, start: int, stop: int) -> dict[str, NDArray[np.generic]]:
+@dataclass(frozen=True)
+class Some:
+    """Some of the samples, read like all of them (`methods.Calibration`)."""
+
+    whole: Samples
+    places: tuple[int, ...]
+
+    @property
+    def samples(self) -> int:
+        """How many there are."""
+        return len(self.places)
+
+    def batches(self, size: int, limit: int | None = None) -> Iterator[dict[str, NDArray[np.generic]]]:
+        """Batches of at most `size` samples in order, `limit` samples in all."""
+        for start in range(0, self.samples if limit is None else min(limit, self.samples), size):
+            yield self.whole.at(self.places[start : start + size])
+
+
+def _targets(prepared: Prepared, chosen: Sequence[int]) -> dict[str, NDArray[np.generic]]:
     if prepared.reference is not None:
-        return prepared.reference.rows(start, stop)
-    return prepared.evaluation.targets(start, stop)
+        return prepared.reference.at(chosen)
+    return prepared.evaluation.targets_at(chosen)
 
 
 def _apart(one: NDArray[np.generic], other: NDArray[np.generic]) -> float:

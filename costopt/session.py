@@ -239,20 +239,20 @@ def _peak_bytes() -> int:
 
 
 def score(request: Request) -> Answer:
-    """Score samples. Request: metric, options, reference (Samples as JSON, or None for labels), start, stop.
+    """Score samples. Request: metric, options, reference (Samples as JSON, or None for labels), places.
 
-    Answers facts: one row for each sample from `start` to `stop` (None: to the last). Calls have the batch that is
-    being judged, because a model with dynamic quantization takes its ranges over the whole batch.
+    Answers facts: one row for each sample at `places` (None: for all). Calls have the batch that is being judged,
+    because a model with dynamic quantization takes its ranges over the whole batch.
     """
     one = served()
     metric = plugins.make("metrics", Spec(request["metric"], request["options"]), Metric)
     reference = Samples.from_json(request["reference"]) if request["reference"] else None
     rows: list[list[float]] = []
-    end = one.samples.samples if request["stop"] is None else min(request["stop"], one.samples.samples)
-    for start in range(request["start"], end, one.batch):
-        stop = min(start + one.batch, end)
-        outputs = _outputs(one, one.samples.rows(start, stop), stop - start)
-        targets = reference.rows(start, stop) if reference else one.samples.targets(start, stop)
+    places = range(one.samples.samples) if request["places"] is None else request["places"]
+    for start in range(0, len(places), one.batch):
+        chosen = places[start : start + one.batch]
+        outputs = _outputs(one, one.samples.at(chosen), len(chosen))
+        targets = reference.at(chosen) if reference else one.samples.targets_at(chosen)
         rows.extend(metric.facts(outputs, targets).tolist())
     return {"facts": rows}
 

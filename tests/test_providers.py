@@ -74,7 +74,7 @@ def test_a_provider_takes_nodes_serves_real_inputs_and_computes_what_the_model_d
     original = Samples((Input("logits", "float32", reference.shape[1:], (logits,)),))
     with Child("bench", folder / f"{name}.log") as child:
         service = bench.serve(child, subject(folder, name, batch=3, threads=2))
-        request = {"metric": "mae", "options": {}, "reference": original.to_json(), "start": 0, "stop": None}
+        request = {"metric": "mae", "options": {}, "reference": original.to_json(), "places": None}
         facts = np.array(child.ask(session.score, request, 60)["facts"])
     assert service.nodes.get(provider(name).runtime_name, 0) > 0 or not service.nodes
     assert service.call_s > 0

@@ -20,7 +20,7 @@ from costopt.errors import DataError
 from costopt.matching import Purpose
 from costopt.methods import Calibration
 from costopt.records import InputSpec
-from costopt.samples import Samples, match, open_source, sha256
+from costopt.samples import Samples, match, open_source, sha256, spread
 
 Array = NDArray[np.generic]
 
@@ -354,3 +354,26 @@ def test_the_digest_does_not_depend_on_the_chunk(text: Samples, monkeypatch: pyt
     whole = sha256(text)
     monkeypatch.setattr("costopt.samples.CHUNK_BYTES", 50)
     assert sha256(text) == whole
+
+
+def test_samples_at_some_places_are_those_of_the_whole(tmp_path: Path) -> None:
+    samples = match(saved(tmp_path, {"image": IMAGES, "target": LABELS}), IMAGE_INPUT, "evaluation")
+    for places in ((0, 3, 9), range(2, 7), (1,)):
+        np.testing.assert_array_equal(samples.at(places)["image"], IMAGES[list(places)])
+        np.testing.assert_array_equal(samples.targets_at(places)["target"], LABELS[list(places)])
+
+
+@given(samples=st.integers(1, 10_000), most=st.integers(1, 1000))
+def test_places_are_each_there_once_in_order_and_the_same_every_time(samples: int, most: int) -> None:
+    places = spread(samples, most)
+    assert len(places) == min(samples, most)
+    assert list(places) == sorted(set(places))
+    assert 0 <= places[0] <= places[-1] < samples
+    assert places == spread(samples, most)
+
+
+@pytest.mark.parametrize("period", [2, 10, 14, 20, 34])
+def test_places_show_data_that_are_sorted_and_data_whose_classes_take_turns(period: int) -> None:
+    places = np.array(spread(10_000, 512))
+    for classes in (places % period, places * period // 10_000):
+        assert np.bincount(classes, minlength=period).min() > 0.3 * 512 / period

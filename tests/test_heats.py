@@ -1,0 +1,98 @@
+"""The race: who is dropped early, on which evidence, and who comes back when the budget changes."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from costopt import bench, pipeline
+from costopt.choose import judge
+from costopt.heats import _may_win
+from costopt.records import Entry, Measured, Plan, Report, Spec
+from costopt.samples import spread
+from tests import factories
+
+ORIGINAL = factories.measured()
+QUANTISED = factories.recipe("int8_static")
+PLAN = factories.plan(accuracy_drop=0.01)
+
+Rows = Sequence[tuple[float, ...]]
+
+
+class Child:
+    """A serving child that knows what the metric will see."""
+
+    def __init__(self, facts: Rows) -> None:
+        self.facts = facts
+
+    def ask(self, *asked: Any) -> dict[str, Any]:
+        _, request, _ = asked
+        return {"facts": [self.facts[place] for place in request["places"]]}
+
+    def pause(self) -> None:
+        """It serves nobody."""
+
+
+def scoring(facts: Rows, against: Rows, plan: Plan = PLAN) -> tuple[pipeline._Scoring, bench.Service]:
+    candidate = replace(ORIGINAL.candidate, recipe=QUANTISED)
+    prepared = SimpleNamespace(metric=Spec("top1"), reference=None, against="target")
+    job = SimpleNamespace(plan=plan, prepared=prepared, limit_s=1.0, baseline=ORIGINAL.candidate)
+    child = Child(facts)
+    service = SimpleNamespace(child=child, peak_memory_bytes=lambda: 0)
+    return (
+        pipeline._Scoring(Entry(candidate, facts=tuple(against)), cast("pipeline.Job", job)),
+        cast("bench.Service", service),
+    )
+
+
+RIGHT: Rows = ((1.0,),) * 10_000
+
+
+def test_who_loses_everywhere_is_seen_on_a_few_hundred_samples() -> None:
+    lost, service = scoring(((1.0,), (0.0,)) * 5_000, RIGHT)
+    assert lost.hopeless(service)
+
+
+def test_data_that_are_sorted_make_nobody_lose_early() -> None:
+    """All that is lost lies among the first samples: half a point in all, and five points of the first thousand."""
+    sorted_, service = scoring(((0.0,),) * 50 + ((1.0,),) * 9_950, RIGHT)
+    assert not sorted_.hopeless(service)
+
+
+def test_who_loses_as_much_as_is_allowed_is_scored_on_all_samples() -> None:
+    near, service = scoring((((1.0,),) * 99 + ((0.0,),)) * 100, RIGHT)
+    assert not near.hopeless(service)
+
+
+def test_without_a_limit_nobody_loses() -> None:
+    unlimited, service = scoring(((0.0,),) * 10_000, RIGHT, factories.plan())
+    assert not unlimited.hopeless(service)
+
+
+def test_a_candidate_that_lost_early_is_compared_on_the_samples_that_it_was_scored_on() -> None:
+    values = tuple((1.0,) if place < 3700 else (0.0,) for place in range(factories.SAMPLES))
+    places = spread(factories.SAMPLES, 500)
+    few = factories.measured(QUANTISED, values=[values[place] for place in places])
+    few = replace(few, score=replace(few.score, places=places))
+    row = reported(few).row(few.candidate.id)
+    assert row.drop is not None
+    assert row.drop.drop.value == 0
+    assert row.drop.samples == len(places) < factories.SAMPLES
+
+
+def reported(candidate: Measured, plan: Plan = PLAN) -> Report:
+    found = (ORIGINAL, candidate)
+    return judge(factories.run(found), found, plan, factories.TODAY)
+
+
+@pytest.mark.parametrize(
+    ("ms", "limit", "back"),
+    [(0.5, 0.01, False), (0.5, 0.5, True), (2.0, 0.5, False)],
+    ids=["it still loses too much", "the new limit allows it", "it is slower than the original"],
+)
+def test_one_that_was_measured_roughly_comes_back_only_if_it_may_win(ms: float, limit: float, back: bool) -> None:
+    rough = factories.measured(QUANTISED, ms=ms, correct=factories.CORRECT - 400)
+    report = reported(rough, factories.plan(accuracy_drop=limit))
+    assert _may_win(report.row(rough.candidate.id), report) is back
