@@ -9,6 +9,7 @@ Weights depend on the seed alone: two calls of `small_cnn()` give equal models. 
 not those of a fresh layer, so that folding it wrongly is seen.
 """
 
+import copy
 import io
 import warnings
 from collections.abc import Iterator
@@ -256,11 +257,31 @@ def save_torchscript(model: nn.Module, path: Path, trace: bool = False) -> Path:
     """TorchScript, scripted or traced."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # torch has deprecated it; users' files have not gone away
-        made = torch.jit.script(model)
-        if trace:
-            made = torch.jit.trace(model, tensors(arrays_for(model, 2)), strict=False)  # type: ignore[no-untyped-call]
+        made = traced(model) if trace else scripted(model)
         torch.jit.save(made, str(path))
     return path
+
+
+def traced(model: nn.Module) -> torch.jit.ScriptModule:
+    """The model as TorchScript, by following one batch through it."""
+    made: torch.jit.ScriptModule = torch.jit.trace(model, tensors(arrays_for(model, 2)), strict=False)  # type: ignore[no-untyped-call]
+    return made
+
+
+def scripted(model: nn.Module) -> torch.jit.ScriptModule:
+    """The model as TorchScript, compiled from its source.
+
+    torch 2.13 takes an attribute for an operator where the attribute lies at the address of an operator long
+    gone (`torch/jit/_builtins.py` keeps addresses, not operators), which after thousands of tests happens. The
+    attributes of a copy lie elsewhere.
+    """
+    try:
+        made: torch.jit.ScriptModule = torch.jit.script(model)
+    except RuntimeError as error:
+        if "builtin cannot be used as a value" not in str(error):
+            raise
+        made = torch.jit.script(copy.deepcopy(model))
+    return made
 
 
 def save_state_dict(model: nn.Module, path: Path) -> Path:
