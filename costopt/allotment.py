@@ -52,8 +52,8 @@ class Curve:
 
 
 def step_of(width: int, round_to: int) -> int:
-    """The multiple that widths are rounded to: smaller for narrow layers, larger for very wide ones."""
-    if width < 4 * round_to:
+    """The multiple that widths are rounded to: smaller for layers under `round_to`, larger for very wide ones."""
+    if width < round_to:
         return 1 << max(width // 4, 1).bit_length() - 1
     return round_to * max(1, width // (STEPS * round_to))
 

@@ -146,10 +146,11 @@ def _offers(graph: Graph, loaded: "Loaded") -> Iterator[Offer]:
     for name in plugins.names("methods"):
         method = plugins.find("methods", name, Method)
         why = plugins.make("methods", Spec(name), Method).unsuitable(graph)
-        if issubclass(method, TorchMethod) and isinstance(loaded, OnnxFile):
+        on_modules = issubclass(method, TorchMethod)
+        if on_modules and isinstance(loaded, OnnxFile):
             why = NO_MODULES
         alone = method.alone and method.knob is None
-        yield Offer(name, method.automatic, method.knob, alone, method.exact, why)
+        yield Offer(name, method.automatic, method.knob, alone, method.exact, on_modules, why)
 
 
 def export_to(

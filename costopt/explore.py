@@ -14,22 +14,32 @@ was killed goes on where it was, and the same outcomes always give the same orde
 The best certified candidate is on disk after each step, so the search may end at any time.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from costopt import knobs, units
 from costopt.methods import Knob
 from costopt.records import Candidate, Plan, Recipe, Report, Row, Setting, Spec
-
-LEARN = "distill"
-"""The method that mends what a cut broke."""
+from costopt.space import LEARN, LEARN_ROUNDED, ROUNDED, Space, served
+from costopt.tried import Cut, Known, cuts_from, like, missed_accuracy_alone, missed_nearly, trials
 
 WITHIN = 1.25
 """A recipe that the best one beats by more than this at one batch is not tried at others: a judgement. The order of two
 recipes seldom turns by more between batches (measured ratios of 1.1 to 1.3 on the shipped CNN, 2026-11)."""
 
-LEARNING_SHARE = 0.6
-"""Of the time that is left, for the next learning: one long lesson teaches more than two short ones."""
+LEARNING_SHARE = 0.4
+"""Of the time that is left, for the next lesson: there is time for a harder cut after it."""
+
+LEARNING_SHARE_OF_LITTLE = 0.6
+"""Of the time that is left, for the next lesson while that is under `ENOUGH_S`: one long lesson teaches more than two
+short ones."""
+
+ENOUGH_S = 120.0
+"""What a lesson gets at least where it can. Two minutes brought back what the shipped CNN lost with three quarters of
+its work (2026-11, two cores)."""
+
+ROUNDING_S = 60.0
+"""At most so long for a model that learns with rounding in place and has lost nothing else."""
 
 RESERVE = 0.15
 """Of the time limit, kept for what comes after learning."""
@@ -52,32 +62,10 @@ MOST_TRIALS = 40
 MOST_CUTS = 6
 """Cuts in one recipe: what is left after six is small, and small cuts are within the noise."""
 
-NEAR_MISS = 2.0
-"""A candidate whose drop is under so many times the limit learns once more before the cut is made gentler."""
-
-
 HARDER = ((0.5, 0.6), (1.5, 0.5), (6.0, 0.0), (20.0, -0.5))
 """How hard to cut when a cut at strength s lost so many times the limit before learning: 0.6 of the way from s to 1,
 0.5, s itself, half of s; beyond that a quarter. From one model: the shipped CNN lost 0.9 points at half of its work
 before learning, and 0.6 with three quarters of it gone and after it (2026-11)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Space:
-    """What there is to try.
-
-    `settings` are where and how a model can be served, the baseline's first. `singles` are recipes that need no
-    learning, the first `promising` of them worth trying before anything dear; `cuts` are the methods that do need it,
-    each with its knob: none when the model gives no modules to cut. `exact` are those of the methods that change
-    outputs by rounding alone.
-    """
-
-    baseline: Candidate
-    settings: tuple[Setting, ...]
-    singles: tuple[Recipe, ...]
-    cuts: Mapping[str, Knob]
-    exact: frozenset[str] = frozenset()
-    promising: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,40 +81,18 @@ def next_step(space: Space, plan: Plan, report: Report, seconds_left: float) -> 
     known = Known(report)
     stages = (
         _singles(space, space.singles[: space.promising]),
+        _after_what_is_exact(space, space.singles[: space.promising], known),
         _elsewhere(space, space.singles[: space.promising], known),
+        _rounding_learnt(space, plan, known, seconds_left),
         _cuts(space, plan, known, seconds_left),
         _singles(space, space.singles),
         _finishes(space, known),
-        _after_what_is_exact(space, known),
+        _after_what_is_exact(space, space.singles, known),
         _elsewhere(space, space.singles, known),
         _several_cuts(space, plan, known, seconds_left),
         _steps_of_the_winner(space, known),
     )
     return next((step for stage in stages for step in stage if not known.has(step.candidate)), None)
-
-
-class Known:
-    """The judged rows so far."""
-
-    def __init__(self, report: Report) -> None:
-        self.rows = {row.candidate.id: row for row in report.rows}
-        self.winner = self.rows[report.winner] if report.winner else None
-        self.order = [row.candidate for row in report.rows]
-
-    def has(self, candidate: Candidate) -> bool:
-        """Whether it was tried already."""
-        return candidate.id in self.rows
-
-    def of(self, candidate: Candidate) -> Row | None:
-        """Its row, when it was measured."""
-        row = self.rows.get(candidate.id)
-        return row if row is not None and row.status == "measured" else None
-
-
-def served(recipe: Recipe, setting: Setting) -> Candidate:
-    """A recipe in a setting."""
-    provider = setting.provider
-    return Candidate(recipe, provider.name, setting.batch, setting.threads, provider.options, setting.session)
 
 
 # ---------------------------------------------------------------------------------------- without learning
@@ -176,36 +142,41 @@ def _near_the_best(recipe: Recipe, where: Setting, space: Space, known: Known) -
     return own is not None and _may_do(own) and own.speedup is not None and own.speedup.value * WITHIN >= best
 
 
-def _after_what_is_exact(space: Space, known: Known) -> Iterator[Step]:
-    """The best so far, after each method that gains something for certain and loses nothing."""
+def _after_what_is_exact(space: Space, recipes: Sequence[Recipe], known: Known) -> Iterator[Step]:
+    """The best so far, with each of those methods that gains something for certain and loses nothing."""
     best = known.winner
-    if best is None:
+    used = {one.name for one in best.candidate.recipe} if best is not None else set()
+    if best is None or not used:
         return
-    for (spec,) in (recipe for recipe in space.singles if len(recipe) == 1 and recipe[0].name in space.exact):
-        row = known.of(served((spec,), best.candidate.setting)) or known.of(served((spec,), space.settings[0]))
-        used = {one.name for one in best.candidate.recipe}
-        if row is not None and row.speedup is not None and row.speedup.low > 1 and used and spec.name not in used:
-            yield Step(
-                _like(best, (spec, *best.candidate.recipe)), f"{spec} alone gains {units.ratio(row.speedup.value)}"
-            )
+    for (spec,) in (recipe for recipe in recipes if len(recipe) == 1 and recipe[0].name in space.exact - used):
+        row = known.of(like(best, (spec,))) or known.of(served((spec,), space.settings[0]))
+        if row is not None and row.speedup is not None and row.speedup.low > 1:
+            why = f"{spec} alone gains {units.ratio(row.speedup.value)}"
+            yield Step(like(best, space.with_exact(best.candidate.recipe, spec)), why)
 
 
 # ---------------------------------------------------------------------------------------- cut and learn
 
 
-@dataclass(frozen=True, slots=True)
-class _Cut:
-    """A candidate that was cut and has learnt, taken apart: `base` + method at `strength` + learning + `finish`."""
+def _rounding_learnt(space: Space, plan: Plan, known: Known, seconds_left: float) -> Iterator[Step]:
+    """What would be the fastest, and lost too much by rounding alone: the model learns with that in place."""
+    learning_s = _learning_s(seconds_left - RESERVE * plan.time_limit_s)
+    if LEARN_ROUNDED not in space.lessons or learning_s is None or plan.budget.accuracy_drop is None:
+        return
+    fastest = known.winner.speedup.low if known.winner is not None and known.winner.speedup else 1.0
+    learnt = [candidate.recipe[1:] for candidate in known.order if _begins_with(LEARN_ROUNDED, candidate.recipe)]
+    for recipe in space.singles:
+        row = known.of(served(recipe, space.settings[0]))
+        if row is None or recipe[-1].name not in ROUNDED or recipe in learnt or not missed_accuracy_alone(row):
+            continue
+        if row.speedup is not None and row.speedup.low > fastest:
+            lesson = _lesson(LEARN_ROUNDED, min(learning_s, ROUNDING_S))
+            why = f"{row.candidate.label} gains {units.ratio(row.speedup.value)}, and rounding alone loses too much"
+            yield Step(like(row, (lesson, *recipe)), why)
 
-    row: Row
-    base: Recipe
-    cut: Spec
-    finish: Recipe
 
-    def strength(self, cuts: Mapping[str, Knob]) -> float:
-        value = self.cut.options[cuts[self.cut.name].option]
-        assert isinstance(value, float)
-        return value
+def _begins_with(name: str, recipe: Recipe) -> bool:
+    return bool(recipe) and recipe[0].name == name
 
 
 def _cuts(space: Space, plan: Plan, known: Known, seconds_left: float) -> Iterator[Step]:
@@ -217,97 +188,65 @@ def _cuts(space: Space, plan: Plan, known: Known, seconds_left: float) -> Iterat
     best = known.winner or known.of(space.baseline)
     if best is None or learning_s is None or plan.budget.accuracy_drop is None:
         return
-    base, finish = _split(best.candidate.recipe, space)
-    last = _last_from(base, space, known)
-    if last is not None and _missed_nearly(last.row, plan) and not _learnt_twice(last):
-        recipe = (*base, last.cut, *_lessons(last), _lesson(learning_s), *last.finish)
-        yield Step(_like(best, recipe), f"{last.row.candidate.label} missed by little: it learns for longer")
+    base, finish = space.split(best.candidate.recipe)
+    last = next(reversed(cuts_from(base, space, known)), None)
+    if last is not None and missed_nearly(last.row, plan) and len(last.lessons) == 1:
+        lesson = _lesson(space.lesson_for(last.finish), learning_s)
+        recipe = (*base, last.cut, *last.lessons, lesson, *last.finish)
+        yield Step(like(best, recipe), f"{last.row.candidate.label} missed by little: it learns for longer")
         return
-    if len(_split_cuts(base, space)) >= MOST_CUTS:
+    if len(space.cuts_in(base)) >= MOST_CUTS:
         return
-    for name, knob in space.cuts.items():
-        probe = _like(best, (*base, Spec(name, {knob.option: knob.first}), *finish))
+    for name in _in_turn(space, base):
+        knob = space.cuts[name]
+        probe = like(best, (*base, Spec(name, {knob.option: knob.first}), *finish))
         if not known.has(probe):
             yield Step(probe, f"how much {name} loses before any learning")
             return
-        strength = _strength(name, knob, known.of(probe), base, space, known, plan)
+        tried = [cut for cut in cuts_from(base, space, known) if cut.cut.name == name]
+        strength = _strength(knob, known.of(probe), tried, space, plan)
         if strength is not None:
             cut = Spec(name, {knob.option: strength})
-            recipe = (*base, cut, _lesson(learning_s), *finish)
-            yield Step(_like(best, recipe), _why_cut(name, strength, base, space, known))
+            recipe = (*base, cut, _lesson(LEARN, learning_s), *finish)
+            yield Step(like(best, recipe), _why_cut(name, strength, base, tried, space))
             return
+
+
+def _in_turn(space: Space, base: Recipe) -> list[str]:
+    """The cuts in the order in which they are tried, after the last one that was made: what one can't see as
+    superfluous another may."""
+    names, made = list(space.cuts), space.cuts_in(base)
+    first = names.index(made[-1].name) + 1 if made else 0
+    return [*names[first:], *names[:first]]
 
 
 def _learning_s(seconds_left: float) -> float | None:
     """How long the next lesson may take, in whole steps of 5 s; None when it is not worth beginning."""
-    seconds = min(LEARNING_SHARE * seconds_left, seconds_left - AROUND_LEARNING_S, LONGEST_LEARNING_S)
+    share = max(LEARNING_SHARE * seconds_left, min(ENOUGH_S, LEARNING_SHARE_OF_LITTLE * seconds_left))
+    seconds = min(share, seconds_left - AROUND_LEARNING_S, LONGEST_LEARNING_S)
     return None if seconds < SHORTEST_LEARNING_S else 5.0 * (seconds // 5)
 
 
 def _finishes(space: Space, known: Known) -> Iterator[Step]:
-    """What was cut and has learnt, ended in other ways."""
+    """What was cut and has learnt, ended in other ways; what is exact stays in."""
     best = known.winner
-    learnt, finish = _split(best.candidate.recipe, space) if best is not None else ((), ())
+    learnt, finish = space.split(best.candidate.recipe) if best is not None else ((), ())
     if best is None or not learnt:
         return
+    kept = tuple(spec for spec in finish if spec.name in space.exact)
     for recipe in space.singles:
-        if recipe != finish and _may_do(known.of(served(recipe, space.settings[0]))):
-            yield Step(_like(best, (*learnt, *recipe)), "the best one, ended in another way")
+        if recipe[0].name not in space.exact and _may_do(known.of(served(recipe, space.settings[0]))):
+            yield Step(like(best, (*learnt, *kept, *recipe)), "the best one, ended in another way")
 
 
-def _lesson(seconds: float) -> Spec:
-    return Spec(LEARN, {"seconds": seconds})
+def _lesson(name: str, seconds: float) -> Spec:
+    return Spec(name, {"seconds": seconds})
 
 
-def _split(recipe: Recipe, space: Space) -> tuple[Recipe, Recipe]:
-    """What was cut and has learnt, and what comes after the last of it."""
-    modules = {LEARN, *space.cuts}
-    end = max((place + 1 for place, spec in enumerate(recipe) if spec.name in modules), default=0)
-    return recipe[:end], recipe[end:]
-
-
-def _like(row: Row, recipe: Recipe) -> Candidate:
-    return served(recipe, row.candidate.setting)
-
-
-def _from(base: Recipe, space: Space, known: Known) -> list[_Cut]:
-    """Cuts that were made from `base`, in the order in which they were tried."""
-    found = []
-    for candidate in known.order:
-        learnt, finish = _split(candidate.recipe, space)
-        rest = learnt[len(base) :]
-        if learnt[: len(base)] == base and rest and rest[0].name in space.cuts:
-            others = {spec.name for spec in rest[1:]}
-            if others == {LEARN}:
-                found.append(_Cut(known.rows[candidate.id], base, rest[0], finish))
-    return found
-
-
-def _last_from(base: Recipe, space: Space, known: Known) -> _Cut | None:
-    return next(reversed(_from(base, space, known)), None)
-
-
-def _lessons(cut: _Cut) -> Recipe:
-    return tuple(spec for spec in cut.row.candidate.recipe[len(cut.base) :] if spec.name == LEARN)
-
-
-def _learnt_twice(cut: _Cut) -> bool:
-    return len(_lessons(cut)) > 1
-
-
-def _missed_nearly(row: Row, plan: Plan) -> bool:
-    limit = plan.budget.accuracy_drop
-    if row.status != "measured" or row.drop is None or limit is None or row.drop.certified is True:
-        return False
-    return [one.limit for one in row.refusals] == ["accuracy_drop"] and row.drop.drop.value < NEAR_MISS * limit
-
-
-def _strength(
-    name: str, knob: Knob, probe: Row | None, base: Recipe, space: Space, known: Known, plan: Plan
-) -> float | None:
+def _strength(knob: Knob, probe: Row | None, tried: Sequence[Cut], space: Space, plan: Plan) -> float | None:
     """How hard to cut next from here: what the probe allows, then half of what was too hard; None when it is done."""
-    tried = [one.strength(space.cuts) for one in _from(base, space, known) if one.cut.name == name]
-    strength = min(tried) / 2 if tried else _after_a_probe(knob, probe, plan)
+    strengths = [space.strength(one.cut) for one in tried]
+    strength = min(strengths) / 2 if strengths else _after_a_probe(knob, probe, plan)
     return round(strength, 3) if strength >= knob.low else None
 
 
@@ -322,15 +261,10 @@ def _after_a_probe(knob: Knob, probe: Row | None, plan: Plan) -> float:
     return min(strength, knob.high)
 
 
-def _split_cuts(base: Recipe, space: Space) -> list[Spec]:
-    return [spec for spec in base if spec.name in space.cuts]
-
-
-def _why_cut(name: str, strength: float, base: Recipe, space: Space, known: Known) -> str:
-    tried = [one for one in _from(base, space, known) if one.cut.name == name]
+def _why_cut(name: str, strength: float, base: Recipe, tried: Sequence[Cut], space: Space) -> str:
     if tried:
         return f"{tried[-1].cut} was too hard: half of it"
-    again = "; the cut before it was certified" if _split_cuts(base, space) else ""
+    again = "; the cut before it was certified" if space.cuts_in(base) else ""
     return f"{name} takes {units.percent(strength)} of the work away, as what it lost before learning allows{again}"
 
 
@@ -340,34 +274,18 @@ def _why_cut(name: str, strength: float, base: Recipe, space: Space, known: Know
 def _several_cuts(space: Space, plan: Plan, known: Known, seconds_left: float) -> Iterator[Step]:
     """A proposal for all knobs together, from the original; a few seconds of learning would tell nothing about it."""
     learning_s, limit = _learning_s(seconds_left), plan.budget.accuracy_drop
-    trials = _trials(space, plan, known)
+    known_trials = trials(space, plan, known)
     best = known.winner
     if learning_s is None or learning_s < LEAST_FOR_SEVERAL_S or limit is None or best is None:
         return
-    if not 2 <= len(trials) < MOST_TRIALS:
+    if not 2 <= len(known_trials) < MOST_TRIALS:
         return
-    strengths = knobs.proposal(space.cuts, trials, plan.seed)
+    strengths = knobs.proposal(space.cuts, known_trials, plan.seed)
     cuts = tuple(Spec(name, {space.cuts[name].option: value}) for name, value in strengths.items())
     if cuts:
-        _, finish = _split(best.candidate.recipe, space)
-        why = f"proposed from {len(trials)} trials of how hard to cut (seed {plan.seed})"
-        yield Step(_like(best, (*cuts, _lesson(learning_s), *finish)), why)
-
-
-def _trials(space: Space, plan: Plan, known: Known) -> list[knobs.Trial]:
-    """What is known of cuts that were made at once, from the original, before all learning."""
-    return [trial for candidate in known.order if (trial := _trial(candidate, space, plan, known)) is not None]
-
-
-def _trial(candidate: Candidate, space: Space, plan: Plan, known: Known) -> knobs.Trial | None:
-    row, limit = known.of(candidate), plan.budget.accuracy_drop
-    learnt, _ = _split(candidate.recipe, space)
-    cuts = [spec for spec in learnt if spec.name in space.cuts]
-    at_once = bool(cuts) and [spec.name for spec in learnt[len(cuts) :]] == [LEARN] * (len(learnt) - len(cuts))
-    if row is None or row.usd is None or row.drop is None or limit is None or not at_once:
-        return None
-    strengths = {spec.name: float(str(spec.options[space.cuts[spec.name].option])) for spec in cuts}
-    return knobs.Trial(strengths, row.usd.relative.value, row.drop.drop.high - limit)
+        _, finish = space.split(best.candidate.recipe)
+        why = f"proposed from {len(known_trials)} trials of how hard to cut (seed {plan.seed})"
+        yield Step(like(best, (*cuts, _lesson(LEARN, learning_s), *finish)), why)
 
 
 # ---------------------------------------------------------------------------------------- what each step bought

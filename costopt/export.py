@@ -82,11 +82,15 @@ def program_of(loaded: Program | Modules, inputs: tuple[InputSpec, ...], example
     module = loaded.module
     if isinstance(module, torch.jit.ScriptModule):
         module = _from_torchscript(module, tensors)
-    shapes = {spec.name: _varying(spec) for spec in inputs}
     try:
-        with quiet():
-            return Program(torch.export.export(module, (), tensors, dynamic_shapes=shapes))
+        return _traced(module, tensors, inputs, {})
     except Exception as error:  # torch.export runs the user's own code: whatever it raises is the model's
+        bounds = _bounds(error)
+        if not bounds:
+            raise CandidateError("export", f"torch.export can't trace the model: {_why(error)}") from error
+    try:
+        return _traced(module, tensors, inputs, bounds)
+    except Exception as error:  # as above
         raise CandidateError("export", f"torch.export can't trace the model: {_why(error)}") from error
 
 
@@ -185,13 +189,37 @@ def _example_tensors(inputs: tuple[InputSpec, ...], example: Arrays) -> dict[str
     return tensors
 
 
-def _varying(spec: InputSpec) -> dict[int, Dim]:
-    """The axes of an input that vary; equal names are equal sizes. What is no name (`2*batch`) is left to torch."""
+def _traced(
+    module: torch.nn.Module, tensors: dict[str, torch.Tensor], inputs: tuple[InputSpec, ...], bounds: Mapping[str, Dim]
+) -> Program:
+    shapes = {spec.name: _varying(spec, bounds) for spec in inputs}
+    with quiet():
+        return Program(torch.export.export(module, (), tensors, dynamic_shapes=shapes))
+
+
+def _varying(spec: InputSpec, bounds: Mapping[str, Dim]) -> dict[int, Dim]:
+    """The axes of an input that vary, within `bounds` where there are any; equal names are equal sizes.
+
+    What is no name (`2*batch`) is left to torch.
+    """
     return {
-        axis: Dim(size, min=1) if size.isidentifier() else Dim.AUTO
+        axis: (bounds.get(size) or Dim(size, min=1)) if size.isidentifier() else Dim.AUTO
         for axis, size in enumerate(spec.shape)
         if isinstance(size, str)
     }
+
+
+def _bounds(error: Exception) -> dict[str, Dim]:
+    """The ranges that torch.export asks for ("Suggested fixes: sequence = Dim('sequence', max=512)").
+
+    A table of 512 positions makes a model refuse longer sequences. Nothing where an axis would have to be a constant.
+    """
+    fixes = [line.strip() for line in str(error).partition("Suggested fixes:")[2].splitlines() if " = " in line]
+    found = [re.fullmatch(r"(\w+) = Dim\('\w+'(?:, min=(\d+))?(?:, max=(\d+))?\)", line) for line in fixes]
+    if not all(found):
+        return {}
+    ranges = [(one[1], one[2], one[3]) for one in found if one is not None]
+    return {name: Dim(name, min=int(low or 1), max=int(high) if high else None) for name, low, high in ranges}
 
 
 def _why(error: Exception) -> str:

@@ -50,7 +50,8 @@ BATCH, BATCH_OF_TOKENS = 128, 32
 class Lesson:
     """How a student is taught.
 
-    `batch` and `learning_rate`, when None, are chosen by the model; `augment` as in `augmentation.parsed`.
+    `batch` and `learning_rate`, when None, are chosen by the model, the rate `gentler` times as high as usual;
+    `augment` as in `augmentation.parsed`.
     """
 
     budget: Budget
@@ -58,6 +59,7 @@ class Lesson:
     learning_rate: float | None = None
     temperature: float = 1.0
     augment: str = "auto"
+    gentler: float = 1.0
 
 
 def teach(student: fx.GraphModule, context: Context, lesson: Lesson, name: str) -> fx.GraphModule:
@@ -76,7 +78,7 @@ def teach(student: fx.GraphModule, context: Context, lesson: Lesson, name: str) 
         task = _Teaching(pair, data, lesson, parsed(lesson.augment, example, data.samples), context.seed)
         if task.score().loss < ALIKE:
             raise NotApplicable("the model gives what the original gives already: there is nothing to learn from it")
-        rate = lesson.learning_rate if lesson.learning_rate is not None else usual_rate(student)
+        rate = lesson.learning_rate if lesson.learning_rate is not None else lesson.gentler * usual_rate(student)
         trained = train(student, task, lesson.budget, rate, name, context.folder, started_s)
     finally:
         pair.release()

@@ -8,20 +8,29 @@ from dataclasses import dataclass, replace
 
 from costopt import plugins
 from costopt.errors import UsageError
-from costopt.explore import LEARN, Space, served
 from costopt.methods import Offer
 from costopt.providers import Provider, clash, installed_builds
 from costopt.records import Candidate, Graph, Invalid, Machine, Outcome, Plan, Setting, Skipped, Spec
+from costopt.space import LEARN, LESSONS, Space, served
+
+
+@dataclass(frozen=True)
+class Order:
+    """Methods in the order in which they are tried: `first` what needs no learning, before anything dear."""
+
+    first: tuple[str, ...]
+    then: tuple[str, ...]
+
 
 PROMISING = {
-    "Conv": ("int8_static", "prune_channels", "low_rank"),
-    "MatMul": ("int8_dynamic", "int8_static", "drop_layers", "prune_channels", "prune_heads", "low_rank"),
-    "Gemm": ("int8_static", "int8_dynamic", "prune_channels", "low_rank"),
+    "Conv": Order(("int8_static",), ("prune_channels", "drop_layers", "low_rank")),
+    "MatMul": Order(
+        ("trim_padding", "unfuse", "int8_dynamic"),
+        ("int8_static", "drop_layers", "prune_channels", "prune_heads", "low_rank"),
+    ),
+    "Gemm": Order(("int8_static",), ("int8_dynamic", "prune_channels", "low_rank")),
 }
 """What to try first, by the operator that holds most of the weights: what gained most on such models (README)."""
-
-PROMISING_SINGLES = 1
-"""How many of those that need no learning come before all cuts."""
 
 
 @dataclass(frozen=True)
@@ -103,21 +112,28 @@ def _absent(provider: Spec, reason: str, like: Setting) -> Invalid:
 
 
 def _space(graph: Graph, offers: tuple[Offer, ...], baseline: Candidate, settings: tuple[Setting, ...]) -> Space:
-    suitable = [one for one in _promising_first(offers, graph) if one.unsuitable is None]
-    singles = [(Spec(one.name, options),) for one in suitable if one.alone for options in one.automatic]
-    learns = any(one.name == LEARN for one in suitable)
-    cuts = {one.name: one.knob for one in suitable if one.knob is not None and learns}
-    exact = frozenset(one.name for one in suitable if one.exact)
-    promising = sum(recipe[0].name in _promising(graph)[:PROMISING_SINGLES] for recipe in singles)
-    return Space(baseline, settings, tuple(singles), cuts, exact, max(1, promising))
-
-
-def _promising_first(offers: tuple[Offer, ...], graph: Graph) -> list[Offer]:
     order = _promising(graph)
-    return sorted(offers, key=lambda one: order.index(one.name) if one.name in order else len(order))
+    suitable = [one for one in _promising_first(offers, order) if one.unsuitable is None]
+    singles = [(Spec(one.name, options),) for one in suitable if one.alone for options in one.automatic]
+    names = frozenset(one.name for one in suitable)
+    return Space(
+        baseline=baseline,
+        settings=settings,
+        singles=tuple(singles),
+        cuts={one.name: one.knob for one in suitable if one.knob is not None and LEARN in names},
+        exact=frozenset(one.name for one in suitable if one.exact),
+        modules=frozenset(one.name for one in suitable if one.on_modules),
+        lessons=names & LESSONS,
+        promising=max(1, sum(recipe[0].name in order.first for recipe in singles)),
+    )
 
 
-def _promising(graph: Graph) -> tuple[str, ...]:
+def _promising_first(offers: tuple[Offer, ...], order: Order) -> list[Offer]:
+    names = (*order.first, *order.then)
+    return sorted(offers, key=lambda one: names.index(one.name) if one.name in names else len(names))
+
+
+def _promising(graph: Graph) -> Order:
     held = graph.parameters_by_operator
     return PROMISING[max(PROMISING, key=lambda operator: held.get(operator, 0))]
 

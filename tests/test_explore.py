@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 import pytest
 
 from costopt.choose import judge
-from costopt.explore import LEARN, Space, Step, next_step, served
+from costopt.explore import Step, next_step
 from costopt.methods import Knob
 from costopt.records import Candidate, Failed, Measured, Outcome, Plan, Report, Setting, Spec
+from costopt.space import LEARN, Space, served
 from tests import factories
 
 HOME = Setting(Spec("cpu"), 1, 2)

@@ -71,7 +71,7 @@ def test_taylor_sees_that_nothing_reads_a_channel_where_the_norm_does_not() -> N
 
 
 @pytest.mark.parametrize(
-    ("width", "round_to", "step"), [(6, 8, 1), (16, 8, 4), (32, 8, 8), (128, 8, 8), (4096, 8, 128)]
+    ("width", "round_to", "step"), [(6, 8, 1), (16, 8, 8), (16, 16, 16), (24, 16, 16), (128, 16, 16), (4096, 8, 128)]
 )
 def test_widths_are_rounded_to_what_fits_the_layer(width: int, round_to: int, step: int) -> None:
     assert step_of(width, round_to) == step

@@ -18,11 +18,11 @@ FIXED = Graph((InputSpec("image", (1, 1, 8, 8), "float32"),), (LOGITS,), {"MatMu
 
 
 OFFERS = (
-    Offer("distill", ({},), None, False, False, None),
-    Offer("fp16", ({},), None, True, False, None),
-    Offer("int4_weights", ({},), None, True, False, "its weights sit elsewhere"),
-    Offer("int8_dynamic", ({}, {"per_channel": False}), None, True, False, None),
-    Offer("prune_channels", ({},), Knob("macs", 0.1, 0.9, 0.5), False, False, None),
+    Offer("distill", ({},), None, False, False, True, None),
+    Offer("fp16", ({},), None, True, False, False, None),
+    Offer("int4_weights", ({},), None, True, False, False, "its weights sit elsewhere"),
+    Offer("int8_dynamic", ({}, {"per_channel": False}), None, True, False, False, None),
+    Offer("prune_channels", ({},), Knob("macs", 0.1, 0.9, 0.5), False, False, True, None),
 )
 
 

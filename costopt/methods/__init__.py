@@ -73,13 +73,17 @@ class Method(ABC):  # noqa: B024 - what is abstract differs between the two kind
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What a method can do for a graph, told without importing it: see `Method`. `unsuitable` is None when it suits."""
+    """What a method can do for a graph, told without importing it: see `Method`. `unsuitable` is None when it suits.
+
+    `on_modules` is whether it works on modules, before the export.
+    """
 
     name: str
     automatic: tuple[Mapping[str, Value], ...]
     knob: Knob | None
     alone: bool
     exact: bool
+    on_modules: bool
     unsuitable: str | None
 
 

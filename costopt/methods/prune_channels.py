@@ -51,8 +51,10 @@ TRIED_SAMPLES = 64
 class PruneChannels(TorchMethod):
     """Take channels out of layers, and solve for the weights that are left.
 
-    `macs` is the share of multiply-accumulates that goes. `round_to` is what widths are multiples of (less in narrow
-    layers): kernels work on 8 or 16 channels at a time. `samples` is how many calibration samples are read at most.
+    `macs` is the share of multiply-accumulates that goes. `round_to` is what widths are multiples of (less in layers
+    that are narrower already): kernels work on 16 channels at a time, and in 8 bits a convolution of 8 channels takes
+    longer than one of 16 (28 and 200 billion multiply-accumulates a second; ONNX Runtime 1.31.1, 2-core x86 with VNNI,
+    measured 2026-11). `samples` is how many calibration samples are read at most.
     """
 
     automatic: ClassVar[tuple[Mapping[str, Value], ...]] = ({"macs": 0.25}, {"macs": 0.5})
@@ -61,7 +63,7 @@ class PruneChannels(TorchMethod):
     macs: float = 0.5
     importance: Literal["group_norm", "activation", "taylor"] = "taylor"
     reconstruct: bool = True
-    round_to: int = 8
+    round_to: int = 16
     samples: int = 512
 
     def __call__(self, module: fx.GraphModule, context: Context) -> fx.GraphModule:
