@@ -165,14 +165,15 @@ def _never(_: Service) -> bool:
 def measure(
     pair: Pair,
     before: Callable[[Service], None],
-    after: Callable[[Service], T],
+    after: Callable[[Service, Timing], T],
     hopeless: Callable[[Service], bool] = _never,
 ) -> tuple[Timing, T]:
     """Time a candidate beside the baseline until the interval is narrow enough or the time is up.
 
     `before` looks at the candidate before its first round and may refuse it; one that is `hopeless` gets a rough figure
-    only. `after` sees it, still open, after its last round. Raises CandidateError when one of the two crashes or hangs,
-    Untrue when the machine was so disturbed that the figures would lie, and what `before` and `after` raise.
+    only. `after` sees it, still open, after its last round, with what was taken. Raises CandidateError when one of the
+    two crashes or hangs, Untrue when the machine was so disturbed that the figures would lie, and what `before` and
+    `after` raise.
     """
     turns = _Turns(pair)
     while True:
@@ -183,7 +184,8 @@ def measure(
                 turns.rough = hopeless(own)
             turns.take(own, other)
             if turns.over:
-                return turns.timing(), after(own)
+                timing = turns.timing()
+                return timing, after(own, timing)
 
 
 class _Turns:

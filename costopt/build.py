@@ -26,7 +26,7 @@ from costopt.arrays import ArrayFile
 from costopt.errors import CandidateError, ModelFileError, NotApplicable
 from costopt.graph import artifact, check, copy, describe
 from costopt.journal import from_json, stored, to_json
-from costopt.matching import target_apart
+from costopt.matching import TARGET, target_apart
 from costopt.methods import Context, Method, Offer, OnnxMethod, TorchMethod
 from costopt.metrics import Metric
 from costopt.records import Artifact, Candidate, Graph, InputSpec, ModelSource, Parity, Plan, Recipe, Spec
@@ -299,9 +299,10 @@ def build(request: Request) -> Answer:
     recipe = from_json(Recipe, request["recipe"])
     order = _Order(source, plan, from_json(Prepared, request["prepared"]), Path(request["run"]))
     torch_side, onnx_side = split(recipe)
-    start = recipe[: len(torch_side)]
-    if start and artifact_of(start, order.run) is None:
-        _torch_side(start, order)
+    for steps, method in enumerate(torch_side, start=1):
+        needed = steps == len(torch_side) or method.teaches  # later steps learn from what it gave, as it is stored
+        if needed and artifact_of(recipe[:steps], order.run) is None:
+            _torch_side(recipe[:steps], order)
     if onnx_side:
         _onnx_side(recipe, len(torch_side), order)
     return {}
@@ -363,17 +364,25 @@ def _torch_side(recipe: Recipe, order: _Order) -> None:
 
 def _furthest(recipe: Recipe, order: _Order) -> tuple[int, "Modules"]:
     """How many steps of the recipe need not be taken again, and what they gave; the original when all must be."""
+    for steps in range(len(recipe) - 1, 0, -1):
+        stored = _stored(recipe[:steps], order)
+        if stored is not None:
+            return steps, stored
+    return 0, _original(order)
+
+
+def _stored(recipe: Recipe, order: _Order) -> "Modules | None":
+    """What the torch side of a recipe gave, if it was made already."""
     from costopt import load
     from costopt.formats import Program
     from costopt.modules import modules_of
 
-    for steps in range(len(recipe) - 1, 0, -1):
-        file = folder_of(recipe[:steps], order.run) / MODULES
-        if file.is_file():
-            _, loaded = load.load(ModelSource(str(file)))
-            assert isinstance(loaded, Program)
-            return steps, modules_of(loaded)
-    return 0, _original(order)
+    file = folder_of(recipe, order.run) / MODULES
+    if not file.is_file():
+        return None
+    _, loaded = load.load(ModelSource(str(file)))
+    assert isinstance(loaded, Program)
+    return modules_of(loaded)
 
 
 def _original(order: _Order) -> "Modules":
@@ -392,12 +401,30 @@ def _context(steps: Recipe, input_names: tuple[str, ...], order: _Order) -> Cont
     import torch
 
     def original() -> "torch.fx.GraphModule":
-        module = _original(order).module
+        module = _teacher(steps[:-1], order).module
         assert isinstance(module, torch.fx.GraphModule)
         return module
 
     folder = order.run / "checkpoints" / Candidate(steps, "", 0, 0).recipe_id
-    return Context(order.prepared.calibration, input_names, original, order.plan.seed, folder)
+    return Context(order.prepared.calibration, input_names, original, order.plan.seed, folder, _labels(order))
+
+
+def _teacher(before: Recipe, order: _Order) -> "Modules":
+    """What a step learns from: what the last step before it that teaches gave, or the original."""
+    for steps in range(len(before), 0, -1):
+        if plugins.make("methods", before[steps - 1], TorchMethod).teaches:
+            stored = _stored(before[:steps], order)
+            assert stored is not None
+            return stored
+    return _original(order)
+
+
+def _labels(order: _Order) -> NDArray[np.generic] | None:
+    """The labels of the calibration data. Those of the evaluation data are never learned from: they are the judge."""
+    calibration = order.prepared.calibration
+    if order.plan.data.calibration is None or calibration.target is None:
+        return None
+    return calibration.targets(0, calibration.samples)[TARGET]
 
 
 def _onnx_side(recipe: Recipe, torch_steps: int, order: _Order) -> None:

@@ -61,8 +61,8 @@ def matched(
     """What feeds each input, in the inputs' order, and the labels. Raises DataError when it does not fit.
 
     `target` holds the labels. So does the last of several arrays without names when there is one more than inputs,
-    which is what a DataLoader yields. Only evaluation keeps labels; for calibration, and for inputs that are only
-    timed, they are left out, and so are arrays that no input is named after.
+    which is what a DataLoader yields. For inputs that are only timed labels are left out; but for evaluation, so are
+    arrays that no input is named after.
     """
     if not inputs:
         raise DataError("the model has no inputs, so there is nothing to feed; look at how it was exported")
@@ -70,9 +70,9 @@ def matched(
     found = _by_name(given, inputs) or _by_column(given, inputs) or _by_position(given, inputs, purpose)
     if found is None:
         raise DataError(f"{purpose} data: {_mismatch(given, inputs)}")
-    if purpose != "evaluation":
+    if purpose == "input":
         target = None
-    elif target is None:
+    if purpose == "evaluation" and target is None:
         _check_extra(given, found)
     fed = tuple(_input(spec, parts, purpose) for spec, parts in zip(inputs, found, strict=True))
     _check_lengths(fed, target, purpose)

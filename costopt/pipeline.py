@@ -36,6 +36,7 @@ from costopt.records import (
     Skipped,
 )
 from costopt.samples import spread
+from costopt.timings import Timing
 from costopt.worker import Child
 
 log = logging.getLogger("costopt")
@@ -165,7 +166,7 @@ class _Seen:
 
 
 class _Scoring:
-    """Scores a candidate: a few hundred samples before it is timed, all of them after it, if it needs them."""
+    """Scores a candidate: a few hundred samples before it is timed, all of them after it, if it may still win."""
 
     def __init__(self, entry: Entry, job: Job) -> None:
         self._entry = entry
@@ -184,14 +185,14 @@ class _Scoring:
         before, after = (np.array(rows, np.float64) for rows in ([facts[place] for place in places], score.values))
         metric = plugins.make("metrics", self._job.prepared.metric, Metric)
         lost = stats.drop_interval(metric, before, after, EARLY_CONFIDENCE).low > limit
-        self._early = score if lost else None
+        self._early = score
         service.child.pause()
         return lost
 
-    def seen(self, service: bench.Service) -> _Seen:
-        """What the service shows after its last round, with every sample scored unless it is lost already."""
+    def seen(self, service: bench.Service, timing: Timing) -> _Seen:
+        """What the service shows after its last round, with every sample scored unless the candidate was beaten."""
         candidate, score = self._entry.candidate, self._early
-        if score is None:
+        if score is None or timing.stopped != "beaten":
             log.info("%s on %s, batch %d: scoring", candidate.label, candidate.provider, candidate.batch)
             score = self._score(service.child, ())
         return _Seen(service, proof.proved(service), self._memory_bytes, score)

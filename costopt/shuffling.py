@@ -27,10 +27,11 @@ MEMORY_BYTES = 2**30
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Inputs by name, and the number of each sample among all that are learned from."""
+    """Inputs by name; of each sample its number among all that are learned from, and its place in the data."""
 
     inputs: Arrays
     numbers: NDArray[np.intp]
+    places: NDArray[np.intp]
 
 
 class Shuffled:
@@ -51,6 +52,7 @@ class Shuffled:
         self.samples = calibration.samples - -(-calibration.samples // self._stride)
         self.batch = min(batch, self._block - self._block // self._stride, self.samples)
         self.held_out = self._held_out()
+        self.held_out_places = np.arange(0, calibration.samples, self._stride)
         _refuse_constant(self.held_out)
 
     def _block_samples(self, memory_bytes: int) -> int:
@@ -79,8 +81,9 @@ class Shuffled:
                         skip -= 1
                         continue
                     rows = order[start : start + self.batch]
-                    before = number * self._learned_in_block
-                    yield Batch({name: array[rows] for name, array in block.items()}, before + self._numbers(rows))
+                    inputs = {name: array[rows] for name, array in block.items()}
+                    numbers = number * self._learned_in_block + self._numbers(rows)
+                    yield Batch(inputs, numbers, number * self._block + rows)
 
     @property
     def _learned_in_block(self) -> int:

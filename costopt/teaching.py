@@ -4,7 +4,7 @@
                                           └─▶ student ────────────────┴─▶ Imitation ─▶ training.train
 
 What the teacher says is computed once for each sample if nothing is augmented and it fits into memory, else as it is
-needed.
+needed. Labels, where the user has some, may take a share of the loss, or all of it (`labels`).
 """
 
 import time
@@ -19,6 +19,7 @@ from torch import Tensor, fx, nn
 from costopt.augmentation import Inputs, augmented, holds_numbers, parsed
 from costopt.errors import CandidateError, NotApplicable
 from costopt.imitation import Imitation, are_scores
+from costopt.labels import Labels
 from costopt.methods import Context
 from costopt.pairing import Pair, tensors, visible
 from costopt.shuffling import Batch, Shuffled
@@ -51,7 +52,8 @@ class Lesson:
     """How a student is taught.
 
     `batch` and `learning_rate`, when None, are chosen by the model, the rate `gentler` times as high as usual;
-    `augment` as in `augmentation.parsed`.
+    `augment` as in `augmentation.parsed`. `labels` is their share of the loss, where there are any: 0 learns from the
+    teacher alone, 1 from labels alone.
     """
 
     budget: Budget
@@ -60,6 +62,7 @@ class Lesson:
     temperature: float = 1.0
     augment: str = "auto"
     gentler: float = 1.0
+    labels: float = 0.0
 
 
 def teach(student: fx.GraphModule, context: Context, lesson: Lesson, name: str) -> fx.GraphModule:
@@ -75,15 +78,17 @@ def teach(student: fx.GraphModule, context: Context, lesson: Lesson, name: str) 
     example = tensors(next(data.batches()).inputs)
     pair = Pair(student, context.original(), context.input_names, example, fixed_batch(student))
     try:
-        task = _Teaching(pair, data, lesson, parsed(lesson.augment, example, data.samples), context.seed)
-        if task.score().loss < ALIKE:
+        augment = parsed(lesson.augment, example, data.samples)
+        task = _Teaching(pair, data, lesson, augment, context)
+        if not task.labelled and task.score().loss < ALIKE:
             raise NotApplicable("the model gives what the original gives already: there is nothing to learn from it")
         rate = lesson.learning_rate if lesson.learning_rate is not None else lesson.gentler * usual_rate(student)
         trained = train(student, task, lesson.budget, rate, name, context.folder, started_s)
     finally:
         pair.release()
     if trained.after == trained.before:
-        words = f"after {trained.steps} steps of learning the model was no nearer to the original than before"
+        goal = "the labels" if lesson.labels == 1 else "the original"
+        words = f"after {trained.steps} steps of learning the model was no nearer to {goal} than before"
         raise NotApplicable(f"{words} (loss {trained.before.loss:.3g} on held-out samples)")
     return student
 
@@ -92,6 +97,8 @@ def _refuse(lesson: Lesson) -> None:
     for name, value in (("batch", lesson.batch), ("temperature", lesson.temperature)):
         if value is not None and not value > 0:
             raise CandidateError("compress", f"{name} must be more than 0, not {value:g}")
+    if not 0 <= lesson.labels <= 1:
+        raise CandidateError("compress", f"labels is a share of the loss, from 0 to 1, not {lesson.labels:g}")
 
 
 def _refuse_part_batches(fixed: int | None, data: Shuffled) -> None:
@@ -127,38 +134,60 @@ def _batch(student: fx.GraphModule, context: Context, lesson: Lesson) -> int:
 
 
 class _Teaching:
-    """The task: to give what the teacher gives."""
+    """The task: to give what the teacher gives, and where there are labels, what they say."""
 
-    def __init__(self, pair: Pair, data: Shuffled, lesson: Lesson, augment: tuple[str, ...], seed: int) -> None:
-        self._pair, self._data, self._augment, self._seed = pair, data, augment, seed
-        self._asked = [(inputs, pair.teacher_says(inputs, fast=False)[: pair.outputs]) for inputs in _held_out(data)]
-        self._wanted = _joined([visible(answer, inputs) for inputs, answer in self._asked])
-        scores = tuple(are_scores(one) for one in _joined([answer for _, answer in self._asked]))
-        self._imitation = Imitation(scores, lesson.temperature)
-        self._said = None if augment else _Said(data.samples)
+    def __init__(self, pair: Pair, data: Shuffled, lesson: Lesson, augment: tuple[str, ...], context: Context) -> None:
+        self._pair, self._data, self._seed = pair, data, context.seed
+        self._asked = [
+            (inputs, places, pair.teacher_says(inputs, fast=False)[: pair.outputs])
+            for inputs, places in _held_out(data)
+        ]
+        self._wanted = _joined([visible(answer, inputs) for inputs, _, answer in self._asked])
+        answers = _joined([answer for _, _, answer in self._asked])
+        self._imitation = Imitation(tuple(map(are_scores, answers)), lesson.temperature)
+        given = context.labels if lesson.labels > 0 else None
+        self._labels = Labels.of(given, answers[0]) if given is not None else None
+        self._share = lesson.labels if self._labels is not None else 0.0
+        # a mixture of two samples has no label of its own
+        self._augment = tuple(name for name in augment if name != "mixup" or self._labels is None)
+        self._said = None if self._augment else _Said(data.samples)
         self._stream: Iterator[Batch] | None = None
 
+    @property
+    def labelled(self) -> bool:
+        """Whether labels are part of the loss."""
+        return self._labels is not None
+
     def loss(self, step: int) -> Tensor:
-        """How far the student is from the teacher on one augmented batch, in its outputs and inside."""
+        """How far the student is from its goal on one augmented batch: in its outputs, and inside."""
         if self._stream is None:
             self._stream = self._data.batches(skip=step)
         batch = next(self._stream)
         random = torch.Generator().manual_seed(hash((self._seed, step)) % 2**63)
         inputs = augmented(tensors(batch.inputs), self._augment, random)
-        wanted = visible(self._answer(batch, inputs), inputs)
+        wanted = visible(self._answer(batch, inputs), inputs) if self._share < 1 else None
         self._pair.student.train(self._data.batch >= SMALL_BATCH)
-        return self._imitation.loss(visible(self._pair.student_says(inputs), inputs), wanted)
+        given = self._pair.student_says(inputs)
+        apart = self._imitation.loss(visible(given, inputs), wanted) if wanted is not None else torch.zeros(())
+        return self._mixed(apart, given[0], torch.from_numpy(batch.places))
 
     def score(self) -> Score:
-        """How far the student's outputs are from the teacher's on the held-out samples, in full precision."""
+        """How far the student's outputs are from its goal on the held-out samples, in full precision."""
         self._pair.student.eval()
-        given = _joined(
-            [
-                visible(self._pair.student_says(inputs, fast=False)[: self._pair.outputs], inputs)
-                for inputs, _ in self._asked
-            ]
-        )
-        return Score(float(self._imitation.loss(given, self._wanted)), self._imitation.agreement(given, self._wanted))
+        answers = [self._pair.student_says(inputs, fast=False)[: self._pair.outputs] for inputs, _, _ in self._asked]
+        given = _joined([visible(one, inputs) for one, (inputs, _, _) in zip(answers, self._asked, strict=True)])
+        places = torch.cat([places for _, places, _ in self._asked])
+        first = torch.cat([one[0] for one in answers])
+        loss = self._mixed(self._imitation.loss(given, self._wanted), first, places)
+        if self._labels is not None and self._share == 1:
+            return Score(float(loss), self._labels.right(first, places))
+        return Score(float(loss), self._imitation.agreement(given, self._wanted))
+
+    def _mixed(self, apart: Tensor, output: Tensor, places: Tensor) -> Tensor:
+        """The distance from the teacher and that from the labels, by the share of the latter."""
+        if self._labels is None:
+            return apart
+        return (1 - self._share) * apart.to(output.device) + self._share * self._labels.loss(output, places)
 
     def _answer(self, batch: Batch, inputs: Inputs) -> list[Tensor]:
         """What the teacher says, as it is remembered if it is."""
@@ -171,12 +200,16 @@ class _Teaching:
         return answer
 
 
-def _held_out(data: Shuffled) -> Iterator[Inputs]:
-    """The held-out samples in batches; the last one is filled up with the first samples, so that all are whole."""
-    count = len(next(iter(data.held_out.values())))
+def _held_out(data: Shuffled) -> Iterator[tuple[Inputs, Tensor]]:
+    """The held-out samples in batches, with their places in the data.
+
+    The last batch is filled up with the first samples, so that all are whole.
+    """
+    count = len(data.held_out_places)
     for start in range(0, count, data.batch):
         rows = np.arange(start, start + data.batch) % count
-        yield tensors({name: array[rows] for name, array in data.held_out.items()})
+        inputs = tensors({name: array[rows] for name, array in data.held_out.items()})
+        yield inputs, torch.from_numpy(data.held_out_places[rows])
 
 
 class _Said:

@@ -232,7 +232,7 @@ def timing_of(model: Path, samples: Samples, folder: Path, seed: int) -> Timing:
     same = bench.Subject(str(model), Setting(Spec("cpu"), 1, 2), samples)
     stop = bench.Stop(0.05, 0.95, 8.0)
     logs = folder / "own.log", folder / "other.log"
-    timing, _ = bench.measure(bench.Pair(same, same, stop, seed, "here", *logs), lambda _: None, lambda _: None)
+    timing, _ = bench.measure(bench.Pair(same, same, stop, seed, "here", *logs), lambda _: None, lambda *_: None)
     return timing
 
 

@@ -9,7 +9,7 @@ from costopt.choose import judge
 from costopt.explore import Step, next_step
 from costopt.methods import Knob
 from costopt.records import Candidate, Failed, Measured, Outcome, Plan, Report, Setting, Spec
-from costopt.space import LEARN, Space, served
+from costopt.space import LEARN, LEARN_ROUNDED, Space, served
 from tests import factories
 
 HOME = Setting(Spec("cpu"), 1, 2)
@@ -266,3 +266,85 @@ def test_what_is_exact_and_gains_comes_before_the_best() -> None:
     space = replace(SPACE, singles=(slim, QUANTISED), cuts={}, exact=frozenset({"slim"}))
     assert "slim + int8_static" in labels(world, space=space)
     assert "slim + int8_static" not in labels(Model(0.0), space=space), "alone it gains nothing"
+
+
+def faster_by_slim(candidate: Candidate) -> Outcome:
+    """`Model(0.97)`, and a fifth faster wherever `slim` is among the steps."""
+    made = Model(0.97)(candidate)
+    if not isinstance(made, Measured) or Spec("slim") not in candidate.recipe:
+        return made
+    faster = factories.measured(candidate.recipe, ms=made.timing.seconds[0] * 1e3 * 0.8)
+    return replace(made, timing=faster.timing)
+
+
+@pytest.mark.parametrize(
+    ("modules", "order"),
+    [
+        ({"prune_channels", "distill"}, ["prune_channels", "distill", "slim", "int8_static"]),
+        ({"prune_channels", "distill", "slim"}, ["slim", "prune_channels", "distill", "int8_static"]),
+    ],
+)
+def test_what_is_exact_stands_where_its_kind_can_stand(modules: set[str], order: list[str]) -> None:
+    space = replace(
+        SPACE, singles=(QUANTISED, (Spec("slim"),)), exact=frozenset({"slim"}), modules=frozenset(modules), promising=1
+    )
+    best = winner(faster_by_slim, space=space)
+    assert list(dict.fromkeys(spec.name for spec in best.recipe)) == order
+
+
+def test_what_is_exact_and_promising_is_there_before_anything_is_cut() -> None:
+    space = replace(
+        SPACE,
+        singles=((Spec("slim"),), QUANTISED),
+        exact=frozenset({"slim"}),
+        modules=frozenset({"prune_channels", "distill"}),
+        promising=2,
+    )
+    found = labels(faster_by_slim, space=space)
+    assert found[:3] == ["slim", "int8_static", "slim + int8_static"]
+    assert "slim" in next(label for label in found if LEARN in label)
+
+
+ROUNDING = replace(SPACE, lessons=frozenset({LEARN, LEARN_ROUNDED}))
+
+
+def test_what_rounding_alone_breaks_learns_with_the_rounding_in_place() -> None:
+    def world(candidate: Candidate) -> Outcome:
+        """Rounding loses 300 samples unless it was learnt."""
+        lost = 300 if {spec.name for spec in candidate.recipe} == {"int8_static"} else 0
+        return factories.measured(candidate.recipe, ms=0.5 ** len(candidate.recipe), correct=factories.CORRECT - lost)
+
+    first = next(step for step, _ in walk(world, space=ROUNDING) if len(step.candidate.recipe) > 1)
+    assert [spec.name for spec in first.candidate.recipe] == [LEARN_ROUNDED, "int8_static"]
+    assert "rounding alone loses too much" in first.why
+    again = [label for label in labels(world, space=ROUNDING) if label.startswith(LEARN_ROUNDED)]
+    assert sum(label.endswith("s=60.0) + int8_static") for label in again) == 1
+    assert not [label for label in labels(world) if LEARN_ROUNDED in label], "there is no such method"
+
+
+def test_a_near_miss_that_is_rounded_in_the_end_learns_with_the_rounding_in_place() -> None:
+    found = [label for label in labels(Model(0.735), space=ROUNDING, seconds=3600.0) if LEARN in label]
+    second = next(label for label in found if LEARN_ROUNDED in label)
+    assert second.index(LEARN) < second.index(LEARN_ROUNDED) < second.index("int8_static")
+
+
+def test_different_cuts_take_turns() -> None:
+    space = replace(SPACE, cuts={"prune_channels": KNOB, "drop_layers": Knob("share", 0.1, 0.7, 0.3)})
+    cut = [
+        [spec.name for spec in step.candidate.recipe if spec.name in space.cuts]
+        for step, _ in walk(Model(0.97), space=space, seconds=3600.0)
+        if any(spec.name == LEARN for spec in step.candidate.recipe)
+    ]
+    assert cut[:2] == [["prune_channels"], ["prune_channels", "drop_layers"]]
+
+
+@pytest.mark.parametrize(("seconds", "lesson"), [(200.0, 120.0), (1000.0, 400.0)])
+def test_a_lesson_takes_most_of_little_time_and_a_smaller_share_of_much(seconds: float, lesson: float) -> None:
+    plan = replace(PLAN, time_limit_s=0.1)  # nothing to speak of is kept back
+    lessons = [
+        float(str(spec.options["seconds"]))
+        for step, _ in walk(Model(0.9), plan=plan, seconds=seconds + 20)
+        for spec in step.candidate.recipe
+        if spec.name == LEARN
+    ]
+    assert lessons[0] == pytest.approx(lesson, abs=10.0)

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import pytest
 
-from costopt import bench, pipeline
+from costopt import bench, pipeline, proof
 from costopt.choose import judge
 from costopt.heats import _may_win
 from costopt.records import Entry, Measured, Plan, Report, Spec
@@ -29,7 +29,8 @@ class Child:
 
     def ask(self, *asked: Any) -> dict[str, Any]:
         _, request, _ = asked
-        return {"facts": [self.facts[place] for place in request["places"]]}
+        places = request["places"] if request["places"] is not None else range(len(self.facts))
+        return {"facts": [self.facts[place] for place in places]}
 
     def pause(self) -> None:
         """It serves nobody."""
@@ -64,6 +65,17 @@ def test_data_that_are_sorted_make_nobody_lose_early() -> None:
 def test_who_loses_as_much_as_is_allowed_is_scored_on_all_samples() -> None:
     near, service = scoring((((1.0,),) * 99 + ((0.0,),)) * 100, RIGHT)
     assert not near.hopeless(service)
+
+
+@pytest.mark.parametrize(("stopped", "scored"), [("beaten", pipeline.EARLY_SAMPLES), ("precision", 10_000)])
+def test_who_is_slower_than_the_best_for_certain_gets_no_more_samples(
+    stopped: Literal["beaten", "precision"], scored: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proof, "proved", lambda _: None)
+    near, service = scoring((((1.0,),) * 99 + ((0.0,),)) * 100, RIGHT)
+    assert not near.hopeless(service)
+    seen = near.seen(service, replace(factories.timing(1.0, 1.0), stopped=stopped))
+    assert len(seen.score.values) == scored
 
 
 def test_without_a_limit_nobody_loses() -> None:

@@ -21,6 +21,7 @@ from tests.torch_patients import PATIENTS, context_of, outputs, specs_of
 QUICK: Mapping[str, Mapping[str, Value]] = {
     "distill": {"steps": 6, "batch": 16},
     "cluster_weights": {"steps": 4},
+    "qat": {"steps": 6, "batch": 16},
 }
 """Options under which a method that learns does little, and does it soon."""
 

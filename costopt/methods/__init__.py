@@ -105,7 +105,8 @@ class Context:
     `original` gives a fresh copy of the model as it was before any method: the teacher of those that learn.
     `input_names` are the arguments of the modules, in order. `seed` starts every random choice. `folder` is where a
     long method may keep what it has reached, so that a killed run goes on from there: it is the step's own, need not be
-    there yet, and goes when the recipe's file is made. None keeps nothing.
+    there yet, and goes when the recipe's file is made. None keeps nothing. `labels` are those of the calibration
+    samples, in their order (samples, ...), where the user gave some.
     """
 
     calibration: Calibration
@@ -113,10 +114,16 @@ class Context:
     original: Callable[[], "fx.GraphModule"]
     seed: int = 0
     folder: Path | None = None
+    labels: NDArray[np.generic] | None = None
 
 
 class TorchMethod(Method):
-    """From modules to modules."""
+    """From modules to modules.
+
+    What comes after a method that `teaches` learns from what that gave, no longer from the original.
+    """
+
+    teaches: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(self, module: "fx.GraphModule", context: Context) -> "fx.GraphModule":

@@ -21,6 +21,7 @@ from torch import fx
 
 from costopt.methods import Context, TorchMethod
 from costopt.records import Value
+from costopt.students import made
 from costopt.teaching import Lesson, teach
 from costopt.training import Budget
 
@@ -31,7 +32,9 @@ class Distill(TorchMethod):
 
     With `steps` the result depends on the seed alone, not on the machine's speed. `learning_rate` is the peak; null
     chooses it, and `batch`, by the model. `temperature` softens scores of classes. `augment` is auto (by the kind of
-    input), none, or some of flip, shift, mixup, noise (images) and replace (tokens), joined by +.
+    input), none, or some of flip, shift, mixup, noise (images) and replace (tokens), joined by +. `labels` is their
+    share of the loss, where the calibration data have any. `student` is a network of the user's own to teach, as
+    `module:factory`, in place of what the steps before have left; the factory takes no arguments.
     """
 
     automatic: ClassVar[tuple[Mapping[str, Value], ...]] = ({},)
@@ -43,6 +46,8 @@ class Distill(TorchMethod):
     learning_rate: float | None = None
     temperature: float = 1.0
     augment: str = "auto"
+    labels: float = 0.2
+    student: str | None = None
 
     def __call__(self, module: fx.GraphModule, context: Context) -> fx.GraphModule:
         """The model after learning, never farther from the original on held-out calibration samples than before.
@@ -50,5 +55,6 @@ class Distill(TorchMethod):
         Raises NotApplicable when it comes no nearer, CandidateError when it can't learn.
         """
         budget = Budget(self.seconds, self.steps)
-        lesson = Lesson(budget, self.batch, self.learning_rate, self.temperature, self.augment)
-        return teach(module, context, lesson, "distill")
+        lesson = Lesson(budget, self.batch, self.learning_rate, self.temperature, self.augment, labels=self.labels)
+        student = module if self.student is None else made(self.student, module, context)
+        return teach(student, context, lesson, "distill")

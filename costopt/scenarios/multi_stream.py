@@ -40,7 +40,7 @@ class MultiStream(Scenario):
                 f"take --batch {self.samples_per_query} or less, or samples_per_query={batch}",
             )
         pair = stage.pair(self._calls(batch), self._calls(stage.baseline.setting.batch))
-        timing, opened = bench.measure(pair, proof.refuse_absent, stage.opened)
+        timing, opened = bench.measure(pair, proof.refuse_absent, lambda one, _: stage.opened(one))
         return Benched(stage.contender, opened, timing, bench.refuse_disturbed(timing.noise))
 
     def _calls(self, batch: int) -> int:

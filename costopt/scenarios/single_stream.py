@@ -18,5 +18,5 @@ class SingleStream(Scenario):
 
     def measure(self, stage: Stage) -> Benched:
         """Paired rounds of the contender and the baseline, then the proof of who did the work."""
-        timing, (opened, energy) = bench.measure(stage.pair(), proof.refuse_absent, stage.measured)
+        timing, (opened, energy) = bench.measure(stage.pair(), proof.refuse_absent, lambda one, _: stage.measured(one))
         return Benched(stage.contender, opened, timing, bench.refuse_disturbed(timing.noise), energy)
