@@ -23,8 +23,8 @@ BATCH = 4
 """Samples in one run: all tensors that are asked for are in memory at once."""
 
 
-def batches(model: onnx.ModelProto, calibration: Calibration, samples: int) -> Iterator[Arrays]:
-    """At most `samples` calibration samples, in batches that the model takes.
+def batches(model: onnx.ModelProto, calibration: Calibration, samples: int, size: int = BATCH) -> Iterator[Arrays]:
+    """At most `samples` calibration samples, in batches of `size`, or of the one size that the model takes.
 
     A model with a batch of fixed size gets its last batch filled up with samples of that batch, which changes no range.
     Raises CandidateError when there are no samples.
@@ -34,7 +34,7 @@ def batches(model: onnx.ModelProto, calibration: Calibration, samples: int) -> I
         raise CandidateError("compress", f"{seen}: ranges can't be measured without one; set samples, or give data")
     first = model.graph.input[0].type.tensor_type.shape.dim
     fixed = first[0].dim_value if first else 0
-    for batch in calibration.batches(fixed or BATCH, samples):
+    for batch in calibration.batches(fixed or size, samples):
         yield {name: np.resize(array, (fixed or len(array), *array.shape[1:])) for name, array in batch.items()}
 
 

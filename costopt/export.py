@@ -84,14 +84,11 @@ def program_of(loaded: Program | Modules, inputs: tuple[InputSpec, ...], example
         module = _from_torchscript(module, tensors)
     try:
         return _traced(module, tensors, inputs, {})
-    except Exception as error:  # torch.export runs the user's own code: whatever it raises is the model's
-        bounds = _bounds(error)
+    except CandidateError as failed:
+        bounds = _bounds(failed.__cause__)
         if not bounds:
-            raise CandidateError("export", f"torch.export can't trace the model: {_why(error)}") from error
-    try:
-        return _traced(module, tensors, inputs, bounds)
-    except Exception as error:  # as above
-        raise CandidateError("export", f"torch.export can't trace the model: {_why(error)}") from error
+            raise
+    return _traced(module, tensors, inputs, bounds)
 
 
 def translate(program: ExportedProgram, inputs: tuple[InputSpec, ...], opset: int) -> Written:
@@ -193,8 +190,11 @@ def _traced(
     module: torch.nn.Module, tensors: dict[str, torch.Tensor], inputs: tuple[InputSpec, ...], bounds: Mapping[str, Dim]
 ) -> Program:
     shapes = {spec.name: _varying(spec, bounds) for spec in inputs}
-    with quiet():
-        return Program(torch.export.export(module, (), tensors, dynamic_shapes=shapes))
+    try:
+        with quiet():
+            return Program(torch.export.export(module, (), tensors, dynamic_shapes=shapes))
+    except Exception as error:  # torch.export runs the user's own code: whatever it raises is the model's
+        raise CandidateError("export", f"torch.export can't trace the model: {_why(error)}") from error
 
 
 def _varying(spec: InputSpec, bounds: Mapping[str, Dim]) -> dict[int, Dim]:
@@ -209,7 +209,7 @@ def _varying(spec: InputSpec, bounds: Mapping[str, Dim]) -> dict[int, Dim]:
     }
 
 
-def _bounds(error: Exception) -> dict[str, Dim]:
+def _bounds(error: BaseException | None) -> dict[str, Dim]:
     """The ranges that torch.export asks for ("Suggested fixes: sequence = Dim('sequence', max=512)").
 
     A table of 512 positions makes a model refuse longer sequences. Nothing where an axis would have to be a constant.

@@ -14,14 +14,29 @@ from costopt.methods.int8_static import Int8Static
 from costopt.methods.qat import Qat
 from tests import onnx_graphs
 from tests.onnx_graphs import Held
-from tests.torch_patients import PATIENTS, context_of, graph_of, parameters, specs_of
+from tests.torch_patients import PATIENTS, context_of, graph_of, specs_of
 
 SAMPLES = 96
 
+LARGE = 60.0
 
-def case(name: str) -> tuple[fx.GraphModule, Context, Arrays, Arrays]:
-    """A patient, its context, what it has seen, and what it has not."""
-    module, arrays = PATIENTS[name].graph(), PATIENTS[name].arrays(SAMPLES + 32)
+
+def uneven(module: fx.GraphModule) -> fx.GraphModule:
+    """The first channels of LeNet's first layer are large, and its second layer takes that back: outputs stay the same.
+
+    One scale for all channels leaves few levels to the others.
+    """
+    first, second = (module.get_submodule(name) for name in ("first", "second"))
+    with torch.no_grad():
+        first.get_parameter("weight")[:2] *= LARGE
+        first.get_parameter("bias")[:2] *= LARGE
+        second.get_parameter("weight")[:, :2] /= LARGE
+    return module
+
+
+def case() -> tuple[fx.GraphModule, Context, Arrays, Arrays]:
+    """A patient that rounding harms, its context, what it has seen, and what it has not."""
+    module, arrays = uneven(PATIENTS["lenet"].graph()), PATIENTS["lenet"].arrays(SAMPLES + 32)
     seen = {key: array[:SAMPLES] for key, array in arrays.items()}
     return module, context_of(module, seen), seen, {key: array[SAMPLES:] for key, array in arrays.items()}
 
@@ -38,25 +53,19 @@ def error_when_rounded(module: fx.GraphModule, seen: Arrays, unseen: Arrays, fol
     return onnx_graphs.relative_error(folder / "int8.onnx", folder / "original.onnx", unseen)
 
 
-@pytest.mark.parametrize("name", ["inverted", "cnn"])
-def test_what_is_rounded_after_learning_is_nearer_to_the_original(name: str, tmp_path: Path) -> None:
-    module, context, seen, unseen = case(name)
+def test_what_is_rounded_after_learning_is_nearer_to_the_original(tmp_path: Path) -> None:
+    module, context, seen, unseen = case()
     written(module, seen, tmp_path / "original.onnx")
     before = error_when_rounded(context.original(), seen, unseen, tmp_path)
+    names = {name for name, _ in module.named_parameters()}
     learned = Qat(steps=60, batch=16)(module, context)
     assert error_when_rounded(learned, seen, unseen, tmp_path) < 0.95 * before
-
-
-def test_what_comes_out_has_as_many_weights_as_before_and_is_float() -> None:
-    module, context, _, _ = case("cnn")
-    names, count = [name for name, _ in module.named_parameters()], parameters(module)
-    learned = Qat(steps=5, batch=16)(module, context)
-    assert ([name for name, _ in learned.named_parameters()], parameters(learned)) == (names, count)
+    assert {name for name, _ in learned.named_parameters()} == names, "its weights are float again"
     assert "rounded" not in learned.code
 
 
 def test_a_model_is_left_as_it_was_when_learning_is_refused() -> None:
-    module, context, _, _ = case("cnn")
+    module, context, _, _ = case()
     code = module.code
     with pytest.raises(CandidateError, match="steps must be more than 0"):
         Qat(steps=0)(module, context)
