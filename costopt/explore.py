@@ -1,12 +1,14 @@
 """What to try next, and why: the search of `recipes: auto`, one step at a time.
 
-A pure function of what is known. Each step looks at the judged rows so far and names the next candidate, so a run that
-was killed goes on where it was, and the same outcomes always give the same order. From cheap to dear:
+A pure function of what is known and of the seconds that are left, which tell how long a lesson may be. Each step looks
+at the judged rows so far and names the next candidate, so a run that was killed goes on where it was. From cheap to
+dear:
 
-    1  what is most promising without learning, where the original was measured; what survives that, elsewhere
+    1  what is most promising without learning, where the original was measured, with all that is exact and gains; what
+       survives that, elsewhere; what rounding alone breaks, after learning with the rounding in place
     2  cut and learn: take a share of the work away, distil, quantise as the best so far does. What the cut loses before
-       any learning tells how hard it may be; harder while the budget allows it, gentler when it did not. Each cut
-       starts from the best one before it, whose modules lie ready
+       any learning tells how hard it may be; a near miss learns on, a clear one is made gentler. Each cut starts from
+       the best one before it, whose modules lie ready, and the kinds of cut take turns
     3  everything else that needs no learning: alone, and after what was cut and has learnt; and after what is exact
     4  where time is left, several cuts at once, each as hard as `knobs` proposes from all that was tried
     5  the steps of the winner one by one, to tell what each of them bought; the winner in other settings

@@ -103,10 +103,9 @@ class Heats:
         for candidate in run.candidates:
             if candidate.id in self._known:
                 continue
-            if (
-                candidate.recipe_id in self._broken
-            ):  # a file that can't be made can't be made for another provider either
-                self._arrived(replace(self._broken[candidate.recipe_id], candidate=candidate))
+            broken = self._broken.get(candidate.recipe_id)
+            if broken is not None:  # a file that can't be made can't be made for another provider either
+                self._arrived(replace(broken, candidate=candidate))
             elif candidate == self._tries.baseline or time.monotonic() < deadline:
                 yield self._entry(candidate, run.reasons.get(candidate.id, ""))
             else:
