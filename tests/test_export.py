@@ -183,6 +183,30 @@ def test_an_axis_that_should_vary_and_does_not_is_told_and_not_retried(tmp_path:
     assert not (tmp_path / "m.onnx").exists()
 
 
+class Positions(nn.Module):
+    """A text encoder in little: tokens, and a table that ends with position 15."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.places = nn.Embedding(32, 4), nn.Embedding(16, 4)
+        self.numbers = nn.Buffer(torch.arange(16)[None])
+
+    def forward(self, ids: Tensor) -> Tensor:
+        made: Tensor = self.words(ids) + self.places(self.numbers[:, : ids.shape[1]])
+        return made.mean(1)
+
+
+def test_an_axis_varies_as_far_as_the_model_lets_it(tmp_path: Path) -> None:
+    """torch.export refuses a sequence without end for a table that has one, and names the range that it would take."""
+    inputs = (InputSpec("ids", ("batch", "sequence"), "int64"),)
+    model, example = Modules(Positions().eval(), ("ids",)), {"ids": np.arange(18, dtype=np.int64).reshape(2, 9)}
+    export.export_original(model, inputs, example, tmp_path / "m.onnx", 20)
+    assert graph.describe(tmp_path / "m.onnx").inputs == inputs
+    for batch, length in ((1, 1), (3, 16)):
+        arrays = {"ids": np.full((batch, length), 5, np.int64)}
+        assert parity.parity(model, tmp_path / "m.onnx", [arrays]).samples == batch
+
+
 class DataDependent(nn.Module):
     """Its flow depends on its data."""
 
