@@ -193,8 +193,7 @@ def _cuts(space: Space, plan: Plan, known: Known, seconds_left: float) -> Iterat
     base, finish = space.split(best.candidate.recipe)
     last = next(reversed(cuts_from(base, space, known)), None)
     if last is not None and missed_nearly(last.row, plan) and len(last.lessons) == 1:
-        lesson = _lesson(space.lesson_for(last.finish), learning_s)
-        recipe = (*base, last.cut, *last.lessons, lesson, *last.finish)
+        recipe = (*base, last.cut, *last.lessons, _lesson(LEARN, learning_s), *last.finish)
         yield Step(like(best, recipe), f"{last.row.candidate.label} missed by little: it learns for longer")
         return
     if len(space.cuts_in(base)) >= MOST_CUTS:

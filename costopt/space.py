@@ -61,11 +61,6 @@ class Space:
         place = 0 if spec.name in self.modules else sum(one.name in self.modules for one in recipe)
         return (*recipe[:place], spec, *recipe[place:])
 
-    def lesson_for(self, finish: Recipe) -> str:
-        """The method that mends best what such an end will do to the model."""
-        rounds = any(spec.name in ROUNDED for spec in finish)
-        return LEARN_ROUNDED if rounds and LEARN_ROUNDED in self.lessons else LEARN
-
 
 def served(recipe: Recipe, setting: Setting) -> Candidate:
     """A recipe in a setting."""

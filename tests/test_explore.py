@@ -322,12 +322,6 @@ def test_what_rounding_alone_breaks_learns_with_the_rounding_in_place() -> None:
     assert not [label for label in labels(world) if LEARN_ROUNDED in label], "there is no such method"
 
 
-def test_a_near_miss_that_is_rounded_in_the_end_learns_with_the_rounding_in_place() -> None:
-    found = [label for label in labels(Model(0.735), space=ROUNDING, seconds=3600.0) if LEARN in label]
-    second = next(label for label in found if LEARN_ROUNDED in label)
-    assert second.index(LEARN) < second.index(LEARN_ROUNDED) < second.index("int8_static")
-
-
 def test_different_cuts_take_turns() -> None:
     space = replace(SPACE, cuts={"prune_channels": KNOB, "drop_layers": Knob("share", 0.1, 0.7, 0.3)})
     cut = [
