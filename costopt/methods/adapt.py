@@ -8,9 +8,10 @@ evaluation data: it can be an accuracy that has risen.
 Sources: Howard and Ruder, arXiv:1801.06146 (a gentle rate, warmed up and let down); the loop is that of `distill`.
 
 Cost: the time that it is given. A residual CNN that knows clothes the right way up (93.3 % top-1) is right on 33.9 % of
-them upside down, and on 86.4 % after 100 steps on 2,000 labelled images (45 s of CPU time; Fashion-MNIST, 10,000 images;
-of those the right way up it then knows 76.6 %; measured 2026-11). `recipes: auto` does not try it, for it changes what the model knows, which only its
-owner can want. Fails when labels are few or wrong, and forgets what the domain's data don't show.
+them upside down, and on 86.4 % after 100 steps on 2,000 labelled images (45 s of CPU time; Fashion-MNIST, 10,000
+images; of those the right way up it then knows 76.6 %; measured 2026-11). `recipes: auto` does not try it, for it
+changes what the model knows, which only its owner can want. Fails when labels are few or wrong, and forgets what the
+domain's data don't show.
 """
 
 from collections.abc import Mapping
