@@ -22,6 +22,7 @@ from transformers import (
     SegformerConfig,
     ViTConfig,
 )
+from transformers.pytorch_utils import Conv1D
 
 from costopt.methods import Arrays
 from costopt.records import InputSpec
@@ -176,8 +177,8 @@ def images(batch: int) -> Arrays:
 
 
 def tokens(batch: int) -> Arrays:
-    """Numbers of tokens."""
-    return {"given": np.random.default_rng(0).integers(0, VOCABULARY, (batch, TOKENS))}
+    """Numbers of tokens: half of the vocabulary is never used."""
+    return {"given": np.random.default_rng(0).integers(0, VOCABULARY // 2, (batch, TOKENS))}
 
 
 def sentences(batch: int) -> Arrays:
@@ -188,11 +189,11 @@ def sentences(batch: int) -> Arrays:
 
 
 def visits(batch: int) -> Arrays:
-    """Who saw what, of which genres."""
+    """Who saw what, of which genres: a tenth of the users and of the items."""
     random = np.random.default_rng(0)
     return {
-        "user": random.integers(0, USERS, batch),
-        "item": random.integers(0, ITEMS // 4, batch),
+        "user": random.integers(0, USERS // 10, batch),
+        "item": random.integers(0, ITEMS // 10, batch),
         "genres": random.integers(0, GENRES, (batch, 3)),
     }
 
@@ -221,11 +222,11 @@ def _picture(config: PretrainedConfig) -> Architecture:
     return Architecture(lambda: Wrapped(config), images)
 
 
-_WIDE: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 64}
+_WIDE: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
 
 ARCHITECTURES: Mapping[str, Architecture] = {
     "bert": _text(BertConfig(vocab_size=VOCABULARY, max_position_embeddings=16, **_WIDE)),
-    "gpt2": _text(GPT2Config(vocab_size=VOCABULARY, n_positions=16, n_embd=32, n_layer=3, n_head=4, use_cache=False)),
+    "gpt2": _text(GPT2Config(vocab_size=VOCABULARY, n_positions=16, n_embd=32, n_layer=2, n_head=4, use_cache=False)),
     "llama": _text(LlamaConfig(vocab_size=VOCABULARY, num_key_value_heads=2, use_cache=False, **_WIDE)),
     "vit": _picture(ViTConfig(image_size=32, patch_size=8, **_WIDE)),
     "resnet": _picture(ResNetConfig(embedding_size=16, hidden_sizes=[16, 32], depths=[2, 2], layer_type="basic")),
@@ -241,7 +242,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     "mixer": Architecture(Mixer, images),
     "efficientnet": _picture(
         EfficientNetConfig(
-            width_coefficient=0.25, depth_coefficient=0.3, image_size=32, hidden_dim=320,
+            width_coefficient=0.25, depth_coefficient=1.0, image_size=32, hidden_dim=320,
             kernel_sizes=[3, 5], in_channels=[32, 64], out_channels=[64, 96], strides=[1, 2], num_block_repeats=[1, 2],
             expand_ratios=[1, 6], depthwise_padding=[],
         )
@@ -264,4 +265,8 @@ def lively(model: nn.Module) -> nn.Module:
     for part in model.modules():
         if isinstance(part, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(part.weight)
+        elif isinstance(part, Conv1D):
+            nn.init.normal_(part.weight, std=part.weight.shape[0] ** -0.5)
+        elif isinstance(part, nn.BatchNorm2d):
+            nn.init.uniform_(part.weight, 0.5, 1.5)
     return model.eval()
