@@ -7,7 +7,8 @@ together under one name (`stem.weight`, `stem.bias`) becomes the module of that 
     %conv2d = call_function[aten.conv2d](%image, %stem_weight, ...)   ->   %stem = call_module[stem](%image)
 
 What is left is an ordinary `fx.GraphModule`: it can be put into eval mode (exported ones refuse), called, changed and
-exported again, with outputs that are the same to the last bit. Calls that fit no module stay as they are.
+exported again, with outputs that are the same to the last bit. Calls that fit no module stay as they are. (Weights that
+lie the other way round are copied, and sums taken in another order: `transposed`.)
 """
 
 from collections.abc import Callable, Mapping
@@ -23,6 +24,7 @@ from torch.utils import _pytree as pytree
 
 from costopt.errors import CandidateError
 from costopt.formats import Loaded, Modules, OnnxFile
+from costopt.transposed import transpose
 
 aten = torch.ops.aten
 
@@ -33,7 +35,7 @@ _ASSERTIONS = {aten._assert_tensor_metadata.default, aten._assert_scalar.default
 
 
 def modules_of(loaded: Loaded, input_names: tuple[str, ...] = ()) -> Modules:
-    """The model as modules, in eval mode; a program's parameters are shared with it, not copied.
+    """The model as modules, in eval mode; a program's parameters are shared with it, but for transposed ones.
 
     `input_names` replace the names of a program's inputs. Raises CandidateError for what has no modules: an ONNX file,
     and TorchScript, whose layers can be seen only after tracing (`export.program_of`).
@@ -46,6 +48,7 @@ def modules_of(loaded: Loaded, input_names: tuple[str, ...] = ()) -> Modules:
         return loaded
     inputs = _tensor_inputs(loaded.program)
     exported = loaded.program.module(check_guards=False)
+    transpose(exported)
     _bring_back(exported)
     _flatten_forward(exported, inputs, input_names or inputs)
     return Modules(fx.GraphModule(exported, exported.graph).eval(), input_names or inputs)

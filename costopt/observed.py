@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, fx
 from torch.utils import _pytree as pytree
 
@@ -11,6 +12,9 @@ from costopt.errors import CandidateError
 from costopt.methods import Context
 
 Inputs = tuple[Tensor, ...]
+
+ROWS_COMPARED = 64
+"""Samples that are read at a time to see whether any differs: nearly always the second does."""
 
 
 def batches(module: fx.GraphModule, context: Context, size: int, samples: int) -> Iterator[Inputs]:
@@ -26,6 +30,19 @@ def batches(module: fx.GraphModule, context: Context, size: int, samples: int) -
     for batch in context.calibration.batches(fixed or size, samples):
         arrays = (batch[name] for name in context.input_names)
         yield tuple(torch.from_numpy(np.resize(one, (fixed or len(one), *one.shape[1:]))) for one in arrays)
+
+
+def refuse_constant(context: Context) -> None:
+    """Raises CandidateError when all calibration samples are alike: nothing tells then which values ever change."""
+    first: dict[str, NDArray[np.generic]] = {}
+    for batch in context.calibration.batches(ROWS_COMPARED):
+        first = first or {name: array[:1].copy() for name, array in batch.items()}
+        if any(not np.array_equal(array, np.broadcast_to(first[name], array.shape)) for name, array in batch.items()):
+            return
+    if first:
+        raise CandidateError(
+            "compress", "calibration does not vary, all samples are alike: give real inputs that differ"
+        )
 
 
 def _fixed_batch(module: fx.GraphModule) -> int | None:

@@ -171,6 +171,7 @@ class _Teaching:
         apart = self._imitation.loss(visible(given, inputs), wanted) if wanted is not None else torch.zeros(())
         return self._mixed(apart, given[0], torch.from_numpy(batch.places))
 
+    @torch.no_grad()
     def score(self) -> Score:
         """How far the student's outputs are from its goal on the held-out samples, in full precision."""
         self._pair.student.eval()

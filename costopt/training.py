@@ -148,10 +148,16 @@ def _refuse(model: nn.Module, budget: Budget, learning_rate: float) -> None:
             raise CandidateError("compress", f"{name} must be more than 0, not {value:g}")
     for name, tensor in _tensors(model).items():
         if not torch.isfinite(tensor).all():
-            raise CandidateError("compress", f"'{name}' holds NaN or infinite values: nothing can be learned from them")
+            words = f"'{_public(name)}' holds NaN or infinite values: nothing can be learned from them"
+            raise CandidateError("compress", words)
         if isinstance(tensor, nn.Parameter) and tensor.dtype not in (torch.float32, torch.float64):
             words = f"'{name}' is {tensor.dtype}: steps of learning are too small for it; load the model in float32"
             raise CandidateError("compress", words)
+
+
+def _public(name: str) -> str:
+    """A weight's own name: torch files one under rounding as `stem.parametrizations.weight.original`."""
+    return name.replace(".parametrizations.", ".").removesuffix(".original")
 
 
 class _Run:

@@ -87,7 +87,7 @@ LAYERS = (
         "made_up",
         "asked",
     },
-    {"load", "modules", "export", "parity", "worker", "placement", "precision", "ties", "observed"},
+    {"load", "modules", "transposed", "export", "parity", "worker", "placement", "precision", "ties", "observed"},
     {"surgery", "fake_quantization", "students"},
     {"importance"},
     {"allotment", "reconstruction"},
@@ -114,7 +114,7 @@ LAYERS = (
 MAY_LOAD_HEAVY = {
     "export", "parity", "modules", "graph", "rewriting", "session", "bench", "worker", "placement", "precision",
     "torch_session", "serving", "resuming", "augmentation", "acceleration", "imitation", "hidden", "pairing",
-    "training", "teaching", "fake_quantization", "labels", "students",
+    "training", "teaching", "fake_quantization", "labels", "students", "transposed",
     "layers", "activations", "ranges", "qdq", "smoothing", "equalization", "bias_correction",
     "ties", "observed", "surgery", "importance", "allotment", "reconstruction", "layer_times", "rounding_errors",
     "sensitivity", "factorised", "folding", "four_bits",

@@ -165,6 +165,12 @@ def test_a_model_that_gives_no_numbers_is_refused() -> None:
         dropped(DropLayers(), model, SEQUENCES)
 
 
+def test_calibration_that_does_not_vary_is_refused() -> None:
+    alike: Arrays = {name: array[:1].repeat(8, axis=0) for name, array in SEQUENCES.items()}
+    with pytest.raises(CandidateError, match="calibration does not vary, all samples are alike"):
+        dropped(DropLayers(), PreNorm(2), alike)
+
+
 # ---------------------------------------------------------------------------------------- well-known architectures
 
 

@@ -189,6 +189,11 @@ def test_ids_without_a_row_and_missing_calibration_are_refused() -> None:
         TrimVocabulary()(module, context_of(module, texts(0)))
 
 
+def test_a_vocabulary_is_not_judged_by_one_text_many_times_over() -> None:
+    with pytest.raises(CandidateError, match="calibration does not vary"):
+        trimmed(TrimVocabulary(), Bag(), {"ids": texts(1)["ids"].repeat(64, axis=0)})
+
+
 def test_models_without_a_table_are_told_so() -> None:
     module = PATIENTS["cnn"].graph()
     with pytest.raises(NotApplicable, match="no embedding of its own"):

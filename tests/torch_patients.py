@@ -26,10 +26,13 @@ def specs_of(arrays: Mapping[str, NDArray[np.generic]]) -> tuple[InputSpec, ...]
     return tuple(InputSpec(name, ("batch", *array.shape[1:]), str(array.dtype)) for name, array in arrays.items())
 
 
-def graph_of(model: nn.Module, arrays: Arrays) -> fx.GraphModule:
-    """The model exported with a varying batch and brought back into modules, as `build` hands it to a method."""
+def graph_of(model: nn.Module, arrays: Arrays, specs: tuple[InputSpec, ...] = ()) -> fx.GraphModule:
+    """The model exported with a varying batch and brought back into modules, as `build` hands it to a method.
+
+    `specs` say so when more than the batch varies.
+    """
     example = {name: array[:2] for name, array in arrays.items()}
-    program = export.program_of(Modules(model.eval(), tuple(arrays)), specs_of(arrays), example)
+    program = export.program_of(Modules(model.eval(), tuple(arrays)), specs or specs_of(arrays), example)
     module = modules_of(program).module
     assert isinstance(module, fx.GraphModule)
     return module

@@ -35,7 +35,7 @@ from torch.fx.passes.shape_prop import ShapeProp, TensorMetadata
 
 from costopt.errors import CandidateError, NotApplicable
 from costopt.methods import Context, Knob, TorchMethod
-from costopt.observed import Inputs, batches, floats
+from costopt.observed import Inputs, batches, floats, refuse_constant
 from costopt.records import Graph, Value
 
 aten = torch.ops.aten
@@ -71,8 +71,8 @@ class DropLayers(TorchMethod):
     def __call__(self, module: fx.GraphModule, context: Context) -> fx.GraphModule:
         """The shallower model.
 
-        Raises NotApplicable when there is no residual layer, CandidateError for options out of range, without
-        calibration samples, and when the model gives values on them that are not finite.
+        Raises NotApplicable when there is no residual layer, CandidateError for options out of range, for
+        calibration that is empty or constant, and when the model gives values on them that are not finite.
         """
         self._refuse_misfits()
         read = list(batches(module, context, BATCH, self.samples))
@@ -83,6 +83,7 @@ class DropLayers(TorchMethod):
         _erase_dropouts(module.graph)
         layers = _layers(module, read[0])
         count = self._count(len(layers))
+        refuse_constant(context)
         choose = _by_output if self.importance == "output" else _by_similarity
         return _without(module, choose(module, layers, count, read)).eval()
 

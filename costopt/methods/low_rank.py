@@ -36,7 +36,7 @@ from costopt import surgery
 from costopt.errors import CandidateError, NotApplicable
 from costopt.factorised import STEP, ObservedLayer, Split, is_symmetric, splits
 from costopt.methods import Context, Knob, TorchMethod, weights_elsewhere
-from costopt.observed import Inputs, batches, floats
+from costopt.observed import Inputs, batches, floats, refuse_constant
 from costopt.records import Graph, Value
 from costopt.units import percent
 
@@ -103,9 +103,11 @@ class LowRank(TorchMethod):
         for name, value in (given | {"least_saving": self.least_saving}).items():
             if not 0 < value < 1:
                 raise CandidateError("compress", f"low_rank: {name} must lie between 0 and 1, not {value}")
-        if min(self.samples, context.calibration.samples) < 2:
-            seen = f"{self.samples} of {context.calibration.samples} calibration samples"
-            raise CandidateError("compress", f"low_rank: {seen}: what varies can't be seen in fewer than 2")
+        held = context.calibration.samples
+        if (seen := min(self.samples, held)) < 2:
+            words = f"low_rank: {seen} of {held} calibration samples"
+            raise CandidateError("compress", f"{words}: what varies can't be seen in fewer than 2")
+        refuse_constant(context)
 
     def _amounts(self) -> dict[str, float | None]:
         return {"macs": self.macs, "ratio": self.ratio, "energy": self.energy}

@@ -37,7 +37,7 @@ from torch import Tensor, fx, nn
 
 from costopt.errors import CandidateError, NotApplicable
 from costopt.methods import Context, TorchMethod, weights_elsewhere
-from costopt.observed import batches, values
+from costopt.observed import batches, refuse_constant, values
 from costopt.records import Graph, Value
 from costopt.units import percent
 
@@ -90,7 +90,7 @@ class TrimVocabulary(TorchMethod):
         """The model with smaller tables.
 
         Raises NotApplicable when no table gets smaller, CandidateError for options out of range, calibration that is
-        empty, and ids that a table does not have.
+        empty or constant, and ids that a table does not have.
         """
         for name, value in {"keep": self.keep, "risk": self.risk}.items():
             if value is not None and not 0 < value < 1:
@@ -99,6 +99,7 @@ class TrimVocabulary(TorchMethod):
         if not tables:
             raise NotApplicable("no embedding of its own is looked up by the ids of an input")
         _count(tables, module, context)
+        refuse_constant(context)
         reasons = {table.path: self._reason_to_leave(table) for table in tables}
         if all(reasons.values()):
             raise NotApplicable("; ".join(str(reason) for reason in reasons.values()))
