@@ -120,7 +120,14 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-every_method = pytest.mark.parametrize("spec", CASES, ids=str)
+FIRST = {spec.name: spec for spec in reversed(CASES)}
+"""Of each method the first options: the others are tried where time matters less."""
+
+every_method = pytest.mark.parametrize(
+    "spec",
+    [pytest.param(spec, marks=() if spec is FIRST[spec.name] else pytest.mark.slow) for spec in CASES],
+    ids=str,
+)
 
 
 def test_there_are_methods_to_try() -> None:

@@ -37,7 +37,14 @@ CASES = [
     for options in found.automatic
 ]
 
-every_method = pytest.mark.parametrize("spec", CASES, ids=str)
+FIRST = {spec.name: spec for spec in reversed(CASES)}
+"""Of each method the first options: the others are tried where time matters less."""
+
+every_method = pytest.mark.parametrize(
+    "spec",
+    [pytest.param(spec, marks=() if spec is FIRST[spec.name] else pytest.mark.slow) for spec in CASES],
+    ids=str,
+)
 every_patient = pytest.mark.parametrize("name", PATIENTS)
 
 
