@@ -60,8 +60,8 @@ class Patient:
 def patients(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Patient]:
     folder = tmp_path_factory.mktemp("patients")
     return {
-        "cnn": Patient(models.save_onnx(models.small_cnn(), folder / "cnn.onnx"), models.cnn_arrays),
-        "encoder": Patient(models.save_onnx(models.small_encoder(), folder / "encoder.onnx"), models.encoder_arrays),
+        "cnn": Patient(models.save_once(models.small_cnn, folder / "cnn.onnx"), models.cnn_arrays),
+        "encoder": Patient(models.save_once(models.small_encoder, folder / "encoder.onnx"), models.encoder_arrays),
         "two": Patient(onnx_graphs.save_two(folder / "two.onnx"), models.two_arrays),
         "mlp": Patient(onnx_graphs.save_mlp(folder / "mlp.onnx"), lambda batch: {"x": normal(batch, 32)}),
         "lstm": Patient(onnx_graphs.save_lstm(folder / "lstm.onnx"), lambda batch: {"x": normal(batch, 7, 24)}),
