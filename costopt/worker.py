@@ -62,6 +62,7 @@ class Child:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=output,
+                env=_environment(stage),
                 # Ctrl-C goes to the whole foreground group: the parent alone decides what it means.
                 start_new_session=True,
             )
@@ -169,6 +170,17 @@ class Child:
         if code < 0:
             return f"the process crashed with {signal.Signals(-code).name}; last words: {last}"
         return f"{last} (exit code {code}; the whole log: {self.log})"
+
+
+def _environment(stage: str) -> dict[str, str]:
+    """What a child for this stage finds in its environment.
+
+    Torch's threads (OpenMP) spin for milliseconds after each operation, in the hope of the next one, and take the
+    processor from whoever has work where it is shared. Where nothing is measured they sleep instead, unless the user
+    said otherwise: pruning channels of small models took 103 s of processor time so, and takes 16 s (torch 2.13,
+    2-core x86 shared with other work, measured 2026-11). What is measured keeps torch's own ways.
+    """
+    return dict(os.environ) if stage == "bench" else {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
 
 
 def _last_line(log: Path, start: int) -> str:

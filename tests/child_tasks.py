@@ -32,6 +32,10 @@ def answer_at_length(request: Request) -> Answer:
     return {"value": "x" * int(request["length"])}
 
 
+def threads_wait(request: Request) -> Answer:  # noqa: ARG001
+    return {"policy": os.environ.get("OMP_WAIT_POLICY")}
+
+
 def refuse(request: Request) -> Answer:
     raise CandidateError("export", f"no way with {request['value']}")
 

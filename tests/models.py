@@ -10,9 +10,11 @@ not those of a fresh layer, so that folding it wrongly is seen.
 """
 
 import copy
+import functools
 import io
+import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -327,3 +329,15 @@ def save_onnx(model: nn.Module, path: Path, static: bool = False, opset: int = 2
                 value.name = f"{value.name}_inner"
     made.save(str(path))
     return path
+
+
+def save_once(make: Callable[[], nn.Module], path: Path) -> Path:
+    """What `save_onnx` writes for the model that `make` makes; exported once in a run of the tests."""
+    path.write_bytes(_onnx_file(make))
+    return path
+
+
+@functools.cache
+def _onnx_file(make: Callable[[], nn.Module]) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        return save_onnx(make(), Path(folder) / "model.onnx").read_bytes()

@@ -1,8 +1,6 @@
 """A stage for scenarios: one of the small real models of `models` as ONNX, beside itself as the baseline."""
 
-import functools
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,19 +16,12 @@ from costopt.timings import Noise
 from tests import models
 
 
-@functools.cache
-def onnx_file(make: Callable[[], nn.Module]) -> bytes:
-    """The model that `make` makes, as ONNX; exported once."""
-    with tempfile.TemporaryDirectory() as folder:
-        return models.save_onnx(make(), Path(folder) / "model.onnx").read_bytes()
-
-
 def stage(
     make: Callable[[], nn.Module], folder: Path, *, batch: int = 1, baseline_batch: int = 1, seconds: float = 2.0
 ) -> Stage:
     """With two threads, 16 samples, and every CPU that may be used."""
     path = folder / "model.onnx"
-    path.write_bytes(onnx_file(make))
+    models.save_once(make, path)
     samples = samples_of(make(), folder)
     return Stage(
         contender=contender(path, batch),

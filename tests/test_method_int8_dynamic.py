@@ -22,7 +22,7 @@ def quantised(method: Int8Dynamic, source: Path) -> Path:
 
 
 def test_a_convolutional_graph_of_torch_s_exporter_is_quantised(tmp_path: Path) -> None:
-    source = models.save_onnx(models.small_cnn(), tmp_path / "cnn.onnx")
+    source = models.save_once(models.small_cnn, tmp_path / "cnn.onnx")
     target = quantised(Int8Dynamic(), source)
     assert {"Conv", "MatMulInteger"} <= onnx_graphs.operators(target)
     assert relative_error(target, source, models.cnn_arrays()) < 0.02

@@ -60,8 +60,8 @@ class Patient:
 def patients(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Patient]:
     folder = tmp_path_factory.mktemp("patients")
     return {
-        "cnn": Patient(models.save_onnx(models.small_cnn(), folder / "cnn.onnx"), models.cnn_arrays),
-        "encoder": Patient(models.save_onnx(models.small_encoder(), folder / "encoder.onnx"), models.encoder_arrays),
+        "cnn": Patient(models.save_once(models.small_cnn, folder / "cnn.onnx"), models.cnn_arrays),
+        "encoder": Patient(models.save_once(models.small_encoder, folder / "encoder.onnx"), models.encoder_arrays),
         "two": Patient(onnx_graphs.save_two(folder / "two.onnx"), models.two_arrays),
         "mlp": Patient(onnx_graphs.save_mlp(folder / "mlp.onnx"), lambda batch: {"x": normal(batch, 32)}),
         "lstm": Patient(onnx_graphs.save_lstm(folder / "lstm.onnx"), lambda batch: {"x": normal(batch, 7, 24)}),
@@ -120,7 +120,14 @@ def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-every_method = pytest.mark.parametrize("spec", CASES, ids=str)
+FIRST = {spec.name: spec for spec in reversed(CASES)}
+"""Of each method the first options: the others are tried where time matters less."""
+
+every_method = pytest.mark.parametrize(
+    "spec",
+    [pytest.param(spec, marks=() if spec is FIRST[spec.name] else pytest.mark.slow) for spec in CASES],
+    ids=str,
+)
 
 
 def test_there_are_methods_to_try() -> None:

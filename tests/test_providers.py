@@ -42,7 +42,7 @@ def here(name: str) -> None:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("providers")
-    models.save_onnx(models.small_cnn(), folder / "model.onnx")
+    models.save_once(models.small_cnn, folder / "model.onnx")
     np.save(folder / "image.npy", models.cnn_arrays(8)["image"])
     return folder
 

@@ -38,7 +38,7 @@ def test_eager_pytorch_is_served_like_a_session_and_computes_what_the_onnx_file_
     make: Callable[[], nn.Module], child: Child, tmp_path: Path
 ) -> None:
     onnx_file = tmp_path / "model.onnx"
-    onnx_file.write_bytes(stages.onnx_file(make))
+    models.save_once(make, onnx_file)
     service = serve(child, subject(make(), models.save_pt2(make(), tmp_path / "model.pt2")))
     assert service.first_call_s > 0
     assert service.nodes == {}
@@ -63,7 +63,7 @@ def test_torch_compile_compiles_the_model_and_leaves_nothing_that_it_compiled(
     monkeypatch.setenv("TMPDIR", str(tmp_path / "scratch"))
     (tmp_path / "scratch").mkdir()
     model = models.two_in_two_out()
-    (tmp_path / "model.onnx").write_bytes(stages.onnx_file(models.two_in_two_out))
+    models.save_once(models.two_in_two_out, tmp_path / "model.onnx")
     asked = subject(model, models.save_pt2(model, tmp_path / "model.pt2"), "torch.compile")
     with Child("bench", tmp_path / "log") as compiling:
         eager_s = opened(child, dataclasses.replace(asked, engine="torch"))["first_call_s"]
@@ -94,7 +94,7 @@ def test_another_model_under_the_same_name_is_found_out(child: Child, tmp_path: 
 def test_what_pytorch_cannot_run_is_said_with_what_to_do(child: Child, tmp_path: Path) -> None:
     model = models.two_in_two_out()
     onnx_file = tmp_path / "model.onnx"
-    onnx_file.write_bytes(stages.onnx_file(models.two_in_two_out))
+    models.save_once(models.two_in_two_out, onnx_file)
     with pytest.raises(CandidateError, match=r"is an ONNX file, which PyTorch can't run; give the \.pt2 file"):
         opened(child, subject(model, onnx_file))
     with pytest.raises(CandidateError, match="the model takes 'image', and the inputs are left, right"):

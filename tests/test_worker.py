@@ -131,6 +131,20 @@ def test_a_child_imports_nothing_from_the_folder_that_the_user_stands_in(
     assert not canary.exists()
 
 
+@pytest.mark.parametrize(
+    ("stage", "users", "policy"),
+    [("compress", None, "PASSIVE"), ("compress", "ACTIVE", "ACTIVE"), ("bench", None, None)],
+)
+def test_idle_threads_sleep_where_nothing_is_measured_unless_the_user_said_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str, users: str | None, policy: str | None
+) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    if users is not None:
+        monkeypatch.setenv("OMP_WAIT_POLICY", users)
+    with Child(stage, tmp_path / "child.log") as one:
+        assert one.ask(child_tasks.threads_wait, {}, LIMIT_S) == {"policy": policy}
+
+
 PARENT = """
 import sys, time
 from pathlib import Path

@@ -80,7 +80,7 @@ def make(folder: Path, samples: int = SAMPLES) -> UserFolder:
     """A folder with a small residual network, its data labelled by the network itself, and a budget."""
     folder.mkdir(parents=True, exist_ok=True)
     model = models.small_cnn()
-    models.save_onnx(model, folder / "model.onnx")
+    models.save_once(models.small_cnn, folder / "model.onnx")
     image = models.cnn_arrays(samples)["image"]
     target = model(*models.tensors({"image": image})).argmax(dim=1).numpy()
     np.savez(folder / "evaluation.npz", image=image, target=target)
