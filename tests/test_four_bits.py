@@ -5,9 +5,14 @@ from typing import Literal
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
 
+from costopt import four_bits
 from costopt.errors import CandidateError
-from costopt.four_bits import gptq
+from costopt.four_bits import gptq, nearest
 from costopt.methods.int4_weights import Int4Weights
 from tests.onnx_graphs import Held, normal, relative_error, weights_of, written
 
@@ -51,11 +56,40 @@ def test_inputs_and_weights_that_are_all_zero_do_no_harm(symmetric: bool) -> Non
     assert not blocks.values(32).any()
 
 
-def test_independent_inputs_leave_nothing_to_correct() -> None:
-    weight = normal(64, 8)
-    codes = gptq(weight, np.eye(64), 32, True)
-    scale = np.repeat(codes.scales, 32, axis=0)
-    assert np.all(np.abs(codes.values(32) - weight) <= np.abs(scale) * 1.001)
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_independent_inputs_leave_nothing_to_correct(symmetric: bool) -> None:
+    weight = normal(80, 8)
+    corrected, plain = gptq(weight, np.eye(80), 32, symmetric), nearest(weight, 32, symmetric)
+    assert np.array_equal(corrected.codes, plain.codes)
+    assert np.array_equal(corrected.scales, plain.scales)
+
+
+@given(
+    arrays(np.float32, st.tuples(st.integers(1, 70), st.integers(1, 3)), elements=st.floats(-8, 8, width=16)),
+    st.booleans(),
+)
+def test_levels_of_least_error_are_never_worse_than_those_of_the_extremes(
+    weight: NDArray[np.float32], symmetric: bool
+) -> None:
+    block = weight.astype(np.float64)
+    apart = [
+        np.square((np.clip(np.round(block / scale) + zero, 0, 15) - zero) * scale - block).sum(0)
+        for scale, zero in (four_bits.levels(block, symmetric), four_bits._of_extremes(block, symmetric))
+    ]
+    assert np.all(apart[0] <= apart[1])
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_an_outlier_costs_the_other_weights_of_its_block_less(symmetric: bool, tmp_path: Path) -> None:
+    weight = normal(96, 24)
+    weight[::32] *= 3
+    source, x = written(tmp_path / "m.onnx", TEXT.replace("80", "96"), {"w": weight}), normal(64, 96)
+    rules: tuple[Literal["rtn", "mse"], ...] = ("rtn", "mse")
+    errors = []
+    for rule in rules:
+        Int4Weights(32, symmetric, "float32", rule)(source, tmp_path / f"{rule}.onnx", Held({"x": x}))
+        errors.append(relative_error(tmp_path / f"{rule}.onnx", source, {"x": x}))
+    assert errors[1] < 0.98 * errors[0]
 
 
 def test_bad_numbers_are_refused_by_name(tmp_path: Path) -> None:
