@@ -95,6 +95,38 @@ def save_mlp(path: Path) -> Path:
     return written(path, text, weights)
 
 
+BAG_OF_WORDS = """(int64[N,S] ids, int64[N,S] attention_mask) => (float[N,32] y) {
+    seen = Cast<to=1>(attention_mask)   axes = Constant<value_ints=[2]>()   column = Unsqueeze(seen, axes)
+    x = Gather(table, ids)   h = MatMul(x, w)   kept = Mul(h, column)
+    over = Constant<value_ints=[1]>()   y = ReduceSum<keepdims=0>(kept, over)
+}"""
+"""It counts what the mask lets through."""
+
+WORDS = 9
+
+
+def word_weights() -> dict[str, NDArray[np.float32]]:
+    """The table and the product of a bag of words."""
+    return {"table": normal(WORDS, 32), "w": normal(32, 32, seed=1)}
+
+
+def save_padded(path: Path) -> Path:
+    """A bag of words, (batch, places) to (batch, 32)."""
+    return written(path, BAG_OF_WORDS, word_weights())
+
+
+def padded(*lengths: int, places: int = 8) -> Arrays:
+    """Sentences of these lengths, filled up on the right by the word 5, which a model can tell from no other."""
+    mask = (np.arange(places) < np.array(lengths)[:, None]).astype(np.int64)
+    words = np.random.default_rng(0).integers(1, WORDS, mask.shape)
+    return {"ids": np.where(mask == 1, words, 5), "attention_mask": mask}
+
+
+def sentences(batch: int) -> Arrays:
+    """So many sentences of one to eight words."""
+    return padded(*(1 + place % 8 for place in range(batch)))
+
+
 def save_lstm(path: Path) -> Path:
     """Sequences (batch, 7, 24) to logits (batch, 5) of the last step.
 

@@ -10,43 +10,27 @@ from costopt import graph
 from costopt.errors import NotApplicable
 from costopt.methods import Arrays
 from costopt.methods.trim_padding import TrimPadding
-from tests.onnx_graphs import Held, normal, run, written
+from tests.onnx_graphs import BAG_OF_WORDS, Held, padded, run, word_weights, written
 
-POOLED = """(int64[N,S] ids, int64[N,S] attention_mask) => (float[N,4] y) {
-    seen = Cast<to=1>(attention_mask)   axes = Constant<value_ints=[2]>()   column = Unsqueeze(seen, axes)
-    x = Gather(table, ids)   h = MatMul(x, w)   kept = Mul(h, column)
-    over = Constant<value_ints=[1]>()   y = ReduceSum<keepdims=0>(kept, over)
-}"""
-"""A bag of words that counts what the mask lets through."""
-
-CARELESS = """(int64[N,S] ids, int64[N,S] attention_mask) => (float[N,4] y) {
+CARELESS = """(int64[N,S] ids, int64[N,S] attention_mask) => (float[N,32] y) {
     x = Gather(table, ids)   h = MatMul(x, w)
     over = Constant<value_ints=[1]>()   y = ReduceSum<keepdims=0>(h, over)
 }"""
 """It never looks at its mask."""
 
-BY_TOKEN = "(int64[N,S] ids, int64[N,S] attention_mask) => (float[N,S,4] y) { y = Gather(table, ids) }"
-
-WEIGHTS = {"table": normal(9, 6), "w": normal(6, 4, seed=1)}
+BY_TOKEN = "(int64[N,S] ids, int64[N,S] attention_mask) => (float[N,S,32] y) { y = Gather(table, ids) }"
 
 
-def sentences(*lengths: int, places: int = 8) -> Arrays:
-    """Padded on the right by the token 5, which a model can tell from nothing."""
-    mask = (np.arange(places) < np.array(lengths)[:, None]).astype(np.int64)
-    words = np.random.default_rng(0).integers(1, 9, mask.shape)
-    return {"ids": np.where(mask == 1, words, 5), "attention_mask": mask}
-
-
-def trimmed(folder: Path, text: str = POOLED, calibration: Arrays | None = None) -> tuple[Path, Path]:
-    source, target = written(folder / "m.onnx", text, WEIGHTS), folder / "out.onnx"
-    TrimPadding()(source, target, Held(calibration or sentences(3, 8, 5, 1)))
+def trimmed(folder: Path, text: str = BAG_OF_WORDS, calibration: Arrays | None = None) -> tuple[Path, Path]:
+    source, target = written(folder / "m.onnx", text, word_weights()), folder / "out.onnx"
+    TrimPadding()(source, target, Held(calibration or padded(3, 8, 5, 1)))
     return source, target
 
 
 @pytest.mark.parametrize("lengths", [(3,), (3, 5), (8, 2), (1,), (0,), (0, 0)])
 def test_outputs_stay_as_they_are(tmp_path: Path, lengths: tuple[int, ...]) -> None:
     source, target = trimmed(tmp_path)
-    given = sentences(*lengths)
+    given = padded(*lengths)
     np.testing.assert_allclose(run(target, given)[0], run(source, given)[0], rtol=1e-5, atol=1e-6)
 
 
@@ -56,15 +40,15 @@ def test_no_more_than_the_longest_sequence_is_computed(tmp_path: Path) -> None:
     options.enable_profiling, options.profile_file_prefix = True, str(tmp_path / "profile")
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(target, options, providers=["CPUExecutionProvider"])
-    session.run(None, sentences(3, 5))
+    session.run(None, padded(3, 5))
     trace = Path(session.end_profiling()).read_text(encoding="utf-8").replace(" ", "")
-    assert '"float":[2,5,4]' in trace, "the product gives five places, not eight"
-    assert '"float":[2,8,4]' not in trace
+    assert '"float":[2,5,32]' in trace, "the product gives five places, not eight"
+    assert '"float":[2,8,32]' not in trace
 
 
 def test_a_gap_inside_a_sequence_stays(tmp_path: Path) -> None:
     source, target = trimmed(tmp_path)
-    given = sentences(6)
+    given = padded(6)
     given["attention_mask"][0, 2] = 0
     np.testing.assert_allclose(run(target, given)[0], run(source, given)[0], rtol=1e-5, atol=1e-6)
 
@@ -84,8 +68,8 @@ def test_a_model_that_reads_its_padding_is_left_alone(tmp_path: Path) -> None:
 
 def test_data_without_padding_on_the_right_gain_nothing(tmp_path: Path) -> None:
     with pytest.raises(NotApplicable, match="none of 2 calibration samples is padded on the right"):
-        trimmed(tmp_path, calibration=sentences(8, 8))
-    left: Arrays = {name: array[:, ::-1].copy() for name, array in sentences(3, 4).items()}
+        trimmed(tmp_path, calibration=padded(8, 8))
+    left: Arrays = {name: array[:, ::-1].copy() for name, array in padded(3, 4).items()}
     with pytest.raises(NotApplicable, match="none of 2 calibration samples is padded on the right"):
         trimmed(tmp_path, calibration=left)
 
@@ -94,14 +78,14 @@ def test_data_without_padding_on_the_right_gain_nothing(tmp_path: Path) -> None:
     ("text", "reason"),
     [
         (BY_TOKEN, "'y' has a value for each place of a sequence"),
-        (POOLED.replace("[N,S]", "[N,8]"), "'attention_mask' always has 8 places"),
-        ("(int64[N,S] ids) => (float[N,S,6] y) { y = Gather(table, ids) }", "no input is a mask"),
+        (BAG_OF_WORDS.replace("[N,S]", "[N,8]"), "'attention_mask' always has 8 places"),
+        ("(int64[N,S] ids) => (float[N,S,32] y) { y = Gather(table, ids) }", "no input is a mask"),
     ],
 )
 def test_what_it_can_do_nothing_for_is_told_from_the_graph(tmp_path: Path, text: str, reason: str) -> None:
-    source = written(tmp_path / "m.onnx", text, WEIGHTS)
+    source = written(tmp_path / "m.onnx", text, word_weights())
     why = TrimPadding().unsuitable(graph.describe(source))
     assert why is not None
     assert reason in why
     with pytest.raises(NotApplicable, match=reason):
-        TrimPadding()(source, tmp_path / "out.onnx", Held(sentences(3)))
+        TrimPadding()(source, tmp_path / "out.onnx", Held(padded(3)))

@@ -3,7 +3,7 @@
 import functools
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -22,10 +22,11 @@ QUICK: Mapping[str, Mapping[str, Value]] = {
     "distill": {"steps": 6, "batch": 16},
     "cluster_weights": {"steps": 4},
     "qat": {"steps": 6, "batch": 16},
+    "adapt": {"steps": 6, "batch": 16, "learning_rate": 1e-3},
 }
 """Options under which a method that learns does little, and does it soon."""
 
-MENDING = {"distill"}
+MENDING = {"adapt", "distill"}
 """What mends the damage that other methods did, and gets patients with some damage."""
 
 CALIBRATION = 32
@@ -62,7 +63,8 @@ Treat = Callable[[Spec, str], Treated]
 def treated(spec: Spec, name: str) -> Treated:
     patient = PATIENTS[name]
     module = patient.graph()
-    context = context_of(module, patient.arrays(CALIBRATION))
+    arrays = patient.arrays(CALIBRATION)
+    context = replace(context_of(module, arrays), labels=outputs(module, arrays)[0].numpy())
     try:
         changed = plugins.make("methods", spec, TorchMethod)(
             damaged(module) if spec.name in MENDING else module, context
