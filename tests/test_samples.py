@@ -81,7 +81,7 @@ def test_one_array_more_than_inputs_without_names_is_the_target(tmp_path: Path) 
     torch.save((torch.from_numpy(IMAGES), torch.from_numpy(LABELS)), tmp_path / "data.pt")
     arrays = open_source(str(tmp_path / "data.pt"), tmp_path / "scratch")
     np.testing.assert_array_equal(match(arrays, IMAGE_INPUT, "evaluation").targets(0, 10)["target"], LABELS)
-    assert match(arrays, IMAGE_INPUT, "calibration").target is None
+    assert match(arrays, IMAGE_INPUT, "input").target is None
 
 
 def test_arrays_of_other_names_are_not_guessed_when_a_swap_would_go_unnoticed(tmp_path: Path) -> None:
@@ -95,9 +95,11 @@ def test_arrays_of_other_names_are_taken_by_position_when_a_swap_would_be_seen(t
     np.testing.assert_array_equal(samples.rows(0, 10)["question"], IDS)
 
 
-def test_calibration_needs_no_labels_and_keeps_none(tmp_path: Path) -> None:
-    arrays = saved(tmp_path, {"image": IMAGES, "label": LABELS, "target": LABELS})
-    assert match(arrays, IMAGE_INPUT, "calibration").target is None
+def test_calibration_needs_no_labels_and_keeps_those_that_are_called_target(tmp_path: Path) -> None:
+    unlabelled = saved(tmp_path, {"image": IMAGES, "label": LABELS})
+    assert match(unlabelled, IMAGE_INPUT, "calibration").target is None
+    labelled = match(saved(tmp_path, {"image": IMAGES, "target": LABELS}), IMAGE_INPUT, "calibration")
+    np.testing.assert_array_equal(labelled.targets(0, 10)["target"], LABELS)
 
 
 def test_a_missing_input_is_explained_with_both_sides(tmp_path: Path) -> None:
