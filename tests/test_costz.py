@@ -157,13 +157,22 @@ def test_a_file_that_is_cut_or_changed_is_damaged(packed: Path, data: st.DataObj
 
 @in_one_folder
 @given(st.data())
-def test_a_change_under_a_right_checksum_is_found_too(packed: Path, data: st.DataObject) -> None:
+def test_a_change_under_a_right_checksum_is_found_or_changes_nothing(packed: Path, data: st.DataObject) -> None:
+    """Some bits say nothing: the last ones of a compressed stream, for instance. Without them the same bytes come."""
     whole = bytearray(packed.read_bytes())
     place = data.draw(st.integers(10, len(whole) - 1))
     whole[place] ^= data.draw(st.integers(1, 255))
-    copy = packed.with_name("broken.costz")
+    copy, target = packed.with_name("broken.costz"), packed.with_name("out.onnx")
     copy.write_bytes(sealed(bytes(whole[10:])))
-    refused(copy, "damaged|refused")
+    try:
+        costz.unpack(copy, target)
+    except ModelFileError as found:
+        assert any(word in str(found) for word in ("damaged", "refused"))
+        assert not target.exists()
+    else:
+        costz.unpack(packed, packed.with_name("right.onnx"))
+        assert target.read_bytes() == packed.with_name("right.onnx").read_bytes()
+        target.unlink()
 
 
 @pytest.mark.parametrize("name", ["../model.onnx", "/etc/model.onnx", "a/../../b", "C:\\\\b", "c:b", ".bashrc", "a//b"])

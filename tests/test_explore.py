@@ -342,3 +342,18 @@ def test_a_lesson_takes_most_of_little_time_and_a_smaller_share_of_much(seconds:
         if spec.name == LEARN
     ]
     assert lessons[0] == pytest.approx(lesson, abs=10.0)
+
+
+@pytest.mark.parametrize(("faster", "tried"), [(2.0, True), (1.2, False)])
+def test_what_ruins_the_model_before_learning_is_taught_once_where_it_gains_much(faster: float, tried: bool) -> None:
+    space = replace(SPACE, cuts={"drop_layers": Knob("share", 0.1, 0.7, 0.3)})
+
+    def world(candidate: Candidate) -> Outcome:
+        """Without learning nothing is left of the accuracy; with it all is."""
+        names = {spec.name for spec in candidate.recipe}
+        ms = (1.0 / faster if "drop_layers" in names else 1.0) / (2 if "int8_static" in names else 1)
+        ruined = "drop_layers" in names and LEARN not in names
+        return factories.measured(candidate.recipe, ms=ms, correct=factories.CORRECT - (3000 if ruined else 0))
+
+    lessons = [label for label in labels(world, space=space) if LEARN in label]
+    assert any(label.startswith("drop_layers(share=0.1) + distill") for label in lessons) is tried
