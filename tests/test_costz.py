@@ -164,15 +164,23 @@ def test_a_change_under_a_right_checksum_is_found_or_changes_nothing(packed: Pat
     whole[place] ^= data.draw(st.integers(1, 255))
     copy, target = packed.with_name("broken.costz"), packed.with_name("out.onnx")
     copy.write_bytes(sealed(bytes(whole[10:])))
-    try:
-        costz.unpack(copy, target)
-    except ModelFileError as found:
-        assert any(word in str(found) for word in ("damaged", "refused"))
+    why = refusal(copy, target)
+    if why is not None:
+        assert "damaged" in why or "refused" in why
         assert not target.exists()
-    else:
-        costz.unpack(packed, packed.with_name("right.onnx"))
-        assert target.read_bytes() == packed.with_name("right.onnx").read_bytes()
-        target.unlink()
+        return
+    costz.unpack(packed, packed.with_name("right.onnx"))
+    assert target.read_bytes() == packed.with_name("right.onnx").read_bytes()
+    target.unlink()
+
+
+def refusal(packed: Path, target: Path) -> str | None:
+    """What unpacking says, when it does not unpack."""
+    try:
+        costz.unpack(packed, target)
+    except ModelFileError as found:
+        return str(found)
+    return None
 
 
 @pytest.mark.parametrize("name", ["../model.onnx", "/etc/model.onnx", "a/../../b", "C:\\\\b", "c:b", ".bashrc", "a//b"])
