@@ -281,6 +281,8 @@ def _after_a_probe(knob: Knob, probe: Row | None, plan: Plan) -> float:
 def _why_cut(name: str, strength: float, base: Recipe, tried: Sequence[Cut], space: Space) -> str:
     if tried:
         return f"{tried[-1].cut} was too hard: half of it"
+    if strength == space.cuts[name].low:
+        return f"{name} at its gentlest: it gains much, and what it broke may be learnt without it"
     again = "; the cut before it was certified" if space.cuts_in(base) else ""
     return f"{name} takes {units.percent(strength)} of the work away, as what it lost before learning allows{again}"
 

@@ -220,7 +220,16 @@ def _metric_note(report: Report) -> str:
     label = _metric_label(report)
     unit = " in percentage points" if report.run.metric.name in units.SHARES else ""
     against = "the labels" if report.run.against == "target" else "the original's own outputs (no labels were given)"
-    return f"{label} is against {against}; its change from the original{unit}, minus is worse"
+    return f"{label} is against {against}; its change from the original{unit}, minus is worse{_of_part(report)}"
+
+
+def _of_part(report: Report) -> str:
+    """That some were scored on part of the samples, which may be easier or harder than all of them."""
+    counts = sorted({row.drop.samples for row in report.rows if row.drop is not None})
+    if len(counts) < 2:
+        return ""
+    least = f"{counts[0]:,}" if len(counts) == 2 else f"{counts[0]:,} to {counts[-2]:,}"
+    return f"; who was beaten early shows that of {least} samples, and the change on the same ones"
 
 
 def _cost_note(report: Report) -> str:

@@ -7,10 +7,11 @@ from typing import Any, Literal, cast
 
 import pytest
 
-from costopt import bench, pipeline, proof
+from costopt import bench, pipeline, plugins, proof
 from costopt.choose import judge
 from costopt.heats import _may_win
 from costopt.records import Entry, Measured, Plan, Report, Spec
+from costopt.reports import Render
 from costopt.samples import spread
 from tests import factories
 
@@ -88,10 +89,14 @@ def test_a_candidate_that_lost_early_is_compared_on_the_samples_that_it_was_scor
     places = spread(factories.SAMPLES, 500)
     few = factories.measured(QUANTISED, values=[values[place] for place in places])
     few = replace(few, score=replace(few.score, places=places))
-    row = reported(few).row(few.candidate.id)
+    report = reported(few)
+    row = report.row(few.candidate.id)
     assert row.drop is not None
     assert row.drop.drop.value == 0
     assert row.drop.samples == len(places) < factories.SAMPLES
+    markdown = plugins.make("reports", Spec("markdown"), Render)
+    assert "who was beaten early shows that of 500 samples, and the change on the same ones" in markdown(report)
+    assert "beaten early shows" not in markdown(reported(factories.measured(QUANTISED)))
 
 
 def reported(candidate: Measured, plan: Plan = PLAN) -> Report:
