@@ -82,6 +82,8 @@ class Step:
 
     candidate: Candidate
     why: str
+    whole: bool = False
+    """Whether all of it is wanted, though it can't win: every sample, and rounds to the end."""
 
 
 def next_step(space: Space, plan: Plan, report: Report, seconds_left: float) -> Step | None:
@@ -317,6 +319,6 @@ def _steps_of_the_winner(space: Space, known: Known) -> Iterator[Step]:
         return
     recipe, setting = winner.candidate.recipe, winner.candidate.setting
     for steps in range(len(recipe)):
-        yield Step(served(recipe[:steps], setting), f"to tell what step {steps + 1} of the best bought")
+        yield Step(served(recipe[:steps], setting), f"to tell what step {steps + 1} of the best bought", whole=True)
     for other in space.settings:
         yield Step(served(recipe, other), "the best one in other settings")

@@ -123,7 +123,7 @@ class Heats:
                 return
             reasons = {**run.reasons, step.candidate.id: step.why}
             self._journal.write_run(replace(run, candidates=(*run.candidates, step.candidate), reasons=reasons))
-            yield self._entry(step.candidate, step.why)
+            yield Entry(step.candidate, step.why) if step.whole else self._entry(step.candidate, step.why)
 
     def _entry(self, candidate: Candidate, why: str) -> Entry:
         """Under `recipes: auto` a candidate may be dropped as soon as it can't win; listed ones are all measured."""

@@ -54,7 +54,7 @@ def _columns(report: Report) -> tuple[Column, ...]:
         ),
         Column("latency", Cell(("p50 ms", "p95 ms"), "p50 / p95 ms"), tuple(_latency(row.latency) for row in tried)),
         Column("speedup", _speedup_head(report), tuple(sheets.speedup(row.speedup) for row in tried)),
-        Column("metric", _metric_head(report), tuple(_metric(row.drop) for row in tried)),
+        Column("metric", _metric_head(report), tuple(_metric(row.drop, _most(report)) for row in tried)),
         Column(
             "size",
             pair("MB", "peak MB", " / "),
@@ -176,12 +176,21 @@ def _latency(latency: Latency | None) -> Cell:
     return pair(sheets.seen(latency.p50), sheets.seen(latency.p95), " / ")
 
 
-def _metric(drop: Drop | None) -> Cell:
-    """The value, and the interval of its change: what the drop is to the budget, turned so that minus is worse."""
+def _most(report: Report) -> int:
+    """How many samples there are: as many as anybody was scored on."""
+    return max((row.drop.samples for row in report.rows if row.drop is not None), default=0)
+
+
+def _metric(drop: Drop | None, most: int) -> Cell:
+    """The value, and the interval of its change: what the drop is to the budget, turned so that minus is worse.
+
+    A star marks what was seen on fewer than `most` samples.
+    """
     if drop is None:
         return UNKNOWN_CELL
     interval = units.span(-drop.drop.high, -drop.drop.low, lambda change: units.change(drop.metric, change))
-    return pair(units.score(drop.metric, drop.value), interval, " ")
+    star = "*" if drop.samples < most else ""
+    return pair(f"{units.score(drop.metric, drop.value)}{star}", interval, " ")
 
 
 def _cost(row: Row, priced: bool) -> Cell:
@@ -229,7 +238,7 @@ def _of_part(report: Report) -> str:
     if len(counts) < 2:
         return ""
     least = f"{counts[0]:,}" if len(counts) == 2 else f"{counts[0]:,} to {counts[-2]:,}"
-    return f"; who was beaten early shows that of {least} samples, and the change on the same ones"
+    return f"; * who was beaten early shows that of {least} samples, and the change on the same ones"
 
 
 def _cost_note(report: Report) -> str:

@@ -39,14 +39,17 @@ def test_the_file_computes_what_the_codes_stand_for(symmetric: bool, size: Liter
     assert not any(name == "w" or name.startswith("w_") for name in weights_of(target))
 
 
+def error_of(rule: Literal["rtn", "mse", "gptq"], symmetric: bool, source: Path, x: NDArray[np.float32]) -> float:
+    """How far the outputs for `x` move when a file's weights are rounded by a rule."""
+    target = source.with_name(f"{rule}.onnx")
+    Int4Weights(32, symmetric, "float32", rule)(source, target, Held({"x": x}))
+    return relative_error(target, source, {"x": x})
+
+
 @pytest.mark.parametrize("symmetric", [True, False])
 def test_correction_takes_back_most_of_the_error_where_inputs_go_together(symmetric: bool, tmp_path: Path) -> None:
     source, x = written(tmp_path / "m.onnx", TEXT, {"w": normal(80, 24)}), together(256)
-    rules: tuple[Literal["rtn", "gptq"], ...] = ("rtn", "gptq")
-    errors = []
-    for rule in rules:
-        Int4Weights(32, symmetric, "float32", rule)(source, tmp_path / f"{rule}.onnx", Held({"x": x}))
-        errors.append(relative_error(tmp_path / f"{rule}.onnx", source, {"x": x}))
+    errors = [error_of(rule, symmetric, source, x) for rule in ("rtn", "gptq")]
     assert errors[1] < 0.5 * errors[0]
 
 
@@ -84,11 +87,7 @@ def test_an_outlier_costs_the_other_weights_of_its_block_less(symmetric: bool, t
     weight = normal(96, 24)
     weight[::32] *= 3
     source, x = written(tmp_path / "m.onnx", TEXT.replace("80", "96"), {"w": weight}), normal(64, 96)
-    rules: tuple[Literal["rtn", "mse"], ...] = ("rtn", "mse")
-    errors = []
-    for rule in rules:
-        Int4Weights(32, symmetric, "float32", rule)(source, tmp_path / f"{rule}.onnx", Held({"x": x}))
-        errors.append(relative_error(tmp_path / f"{rule}.onnx", source, {"x": x}))
+    errors = [error_of(rule, symmetric, source, x) for rule in ("rtn", "mse")]
     assert errors[1] < 0.98 * errors[0]
 
 

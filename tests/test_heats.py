@@ -94,9 +94,10 @@ def test_a_candidate_that_lost_early_is_compared_on_the_samples_that_it_was_scor
     assert row.drop is not None
     assert row.drop.drop.value == 0
     assert row.drop.samples == len(places) < factories.SAMPLES
-    markdown = plugins.make("reports", Spec("markdown"), Render)
-    assert "who was beaten early shows that of 500 samples, and the change on the same ones" in markdown(report)
-    assert "beaten early shows" not in markdown(reported(factories.measured(QUANTISED)))
+    table = plugins.make("reports", Spec("table"), Render)
+    assert "* who was beaten early shows that of 500 samples" in " ".join(table(report).split())
+    assert "%*" in table(report)
+    assert "*" not in table(reported(factories.measured(QUANTISED)))
 
 
 def reported(candidate: Measured, plan: Plan = PLAN) -> Report:

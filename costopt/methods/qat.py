@@ -13,7 +13,9 @@ loses accuracy: few channels a layer, activations with outliers, one scale for c
 with 15 % of its work left, distilled for 250 steps, then `int8_static`: rounding moves its logits by 0.05 % (squared,
 of their variance) more than pruning had, and by 0.11 % after 150 further steps of `distill`, 0.01 % after 150 of `qat`;
 top-1 91.2 % both times, for pruning is what lost (93.3 % before; Fashion-MNIST, 10,000 images, measured 2026-11). Where
-`int8_static` loses nothing there is nothing to win.
+`int8_static` loses nothing there is nothing to win: 150 steps on a network of inverted residuals (91.45 % top-1, 91.34
+% in 8 bits) and 60 on a text encoder (85.9 %, 85.8 %) brought neither nearer. A model that 8 bits really harm was not
+at hand.
 """
 
 from collections.abc import Mapping
