@@ -114,3 +114,15 @@ def test_one_that_was_measured_roughly_comes_back_only_if_it_may_win(ms: float, 
     rough = factories.measured(QUANTISED, ms=ms, correct=factories.CORRECT - 400)
     report = reported(rough, factories.plan(accuracy_drop=limit))
     assert _may_win(report.row(rough.candidate.id), report) is back
+
+
+def test_what_a_step_bought_is_not_told_from_part_of_the_samples() -> None:
+    """The step before the winner was beaten early: what a few hundred samples say is no price of a step."""
+    cut, chain = factories.recipe("prune_channels"), (*factories.recipe("prune_channels"), *QUANTISED)
+    whole, best = factories.measured(cut, ms=0.8), factories.measured(chain, ms=0.4)
+    places = spread(factories.SAMPLES, 500)
+    part = replace(whole, score=replace(whole.score, places=places, values=whole.score.values[:500]))
+    for before, told in ((whole, 2), (part, 0)):
+        found = (ORIGINAL, before, best)
+        report = judge(factories.run(found), found, PLAN, factories.TODAY)
+        assert len(report.bought) == told
