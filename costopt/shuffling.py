@@ -6,7 +6,7 @@ their number alone: a run that was interrupted goes on with the batches that it 
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,10 @@ FEWEST = 16
 
 MEMORY_BYTES = 2**30
 """The largest block that is held in memory."""
+
+
+Grouped = Callable[[NDArray[np.intp], Arrays, int, np.random.Generator], NDArray[np.intp]]
+"""From shuffled row numbers of a block, the block, and the size of a batch: the rows, batch after batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +73,18 @@ class Shuffled:
         parts = [{name: array[:: self._stride] for name, array in block.items()} for block in blocks]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
-    def batches(self, skip: int = 0) -> Iterator[Batch]:
-        """Batches of `batch` samples without end, from the one with number `skip` on; an epoch's rest is left out."""
+    def batches(self, skip: int = 0, grouped: Grouped | None = None) -> Iterator[Batch]:
+        """Batches of `batch` samples without end, from the one with number `skip` on; an epoch's rest is left out.
+
+        `grouped`, when given, puts a block's samples into another order, batch by batch.
+        """
         for epoch in itertools.count():
             blocks = self._read() if self._whole is None else iter([self._whole])
             for number, block in enumerate(blocks):
                 learned = self._learned(block)
-                order = np.random.default_rng((self._seed, epoch, number)).permutation(learned)
+                random = np.random.default_rng((self._seed, epoch, number))
+                order = random.permutation(learned)
+                order = grouped(order, block, self.batch, random) if grouped is not None else order
                 for start in range(0, len(order) - self.batch + 1, self.batch):
                     if skip > 0:
                         skip -= 1

@@ -16,11 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
+from costopt import padding
 from costopt.augmentation import Inputs, augmented, holds_numbers, parsed
 from costopt.errors import CandidateError, NotApplicable
 from costopt.imitation import Imitation, are_scores
 from costopt.labels import Labels
-from costopt.methods import Context
+from costopt.methods import Arrays, Context
 from costopt.pairing import Pair, tensors, visible
 from costopt.shuffling import Batch, Shuffled
 from costopt.training import Budget, Score, train
@@ -75,7 +76,7 @@ def teach(student: fx.GraphModule, context: Context, lesson: Lesson, name: str) 
     _refuse(lesson)
     data = Shuffled(context.calibration, _batch(student, context, lesson), context.seed)
     _refuse_part_batches(fixed_batch(student), data)
-    example = tensors(next(data.batches()).inputs)
+    example = _first(data)
     pair = Pair(student, context.original(), context.input_names, example, fixed_batch(student))
     try:
         augment = parsed(lesson.augment, example, data.samples)
@@ -138,14 +139,16 @@ class _Teaching:
 
     def __init__(self, pair: Pair, data: Shuffled, lesson: Lesson, augment: tuple[str, ...], context: Context) -> None:
         self._pair, self._data, self._seed = pair, data, context.seed
+        given = context.labels if lesson.labels > 0 else None
+        by_place = given is not None and given.ndim > 1  # labels of each token stay as long as the padding
+        self._padding = None if by_place else padding.found(pair, context.input_names, _first(data))
         self._asked = [
             (inputs, places, pair.teacher_says(inputs, fast=False)[: pair.outputs])
-            for inputs, places in _held_out(data)
+            for inputs, places in self._held_out()
         ]
         self._wanted = _joined([visible(answer, inputs) for inputs, _, answer in self._asked])
-        answers = _joined([answer for _, _, answer in self._asked])
+        answers = self._asked[0][2]
         self._imitation = Imitation(tuple(map(are_scores, answers)), lesson.temperature)
-        given = context.labels if lesson.labels > 0 else None
         self._labels = Labels.of(given, answers[0]) if given is not None else None
         self._share = lesson.labels if self._labels is not None else 0.0
         # a mixture of two samples has no label of its own
@@ -161,10 +164,10 @@ class _Teaching:
     def loss(self, step: int) -> Tensor:
         """How far the student is from its goal on one augmented batch: in its outputs, and inside."""
         if self._stream is None:
-            self._stream = self._data.batches(skip=step)
+            self._stream = self._data.batches(step, self._padding.grouped if self._padding else None)
         batch = next(self._stream)
         random = torch.Generator().manual_seed(hash((self._seed, step)) % 2**63)
-        inputs = augmented(tensors(batch.inputs), self._augment, random)
+        inputs = augmented(self._tensors(batch.inputs), self._augment, random)
         wanted = visible(self._answer(batch, inputs), inputs) if self._share < 1 else None
         self._pair.student.train(self._data.batch >= SMALL_BATCH)
         given = self._pair.student_says(inputs)
@@ -177,12 +180,34 @@ class _Teaching:
         self._pair.student.eval()
         answers = [self._pair.student_says(inputs, fast=False)[: self._pair.outputs] for inputs, _, _ in self._asked]
         given = _joined([visible(one, inputs) for one, (inputs, _, _) in zip(answers, self._asked, strict=True)])
+        apart = self._imitation.loss(given, self._wanted)
+        if self._labels is None:
+            return Score(float(apart), self._imitation.agreement(given, self._wanted))
         places = torch.cat([places for _, places, _ in self._asked])
         first = torch.cat([one[0] for one in answers])
-        loss = self._mixed(self._imitation.loss(given, self._wanted), first, places)
-        if self._labels is not None and self._share == 1:
-            return Score(float(loss), self._labels.right(first, places))
-        return Score(float(loss), self._imitation.agreement(given, self._wanted))
+        loss = float(self._mixed(apart, first, places))
+        if self._share == 1:
+            return Score(loss, self._labels.right(first, places))
+        return Score(loss, self._imitation.agreement(given, self._wanted))
+
+    def _tensors(self, arrays: Arrays) -> Inputs:
+        """A batch, without the padding that all of it has."""
+        inputs = tensors(arrays)
+        return self._padding.cut(inputs) if self._padding is not None else inputs
+
+    def _held_out(self) -> Iterator[tuple[Inputs, Tensor]]:
+        """The held-out samples in batches, with their places in the data.
+
+        The last batch is filled up with the first samples, so that all are whole.
+        """
+        data = self._data
+        rows = np.arange(len(data.held_out_places))
+        if self._padding is not None:
+            rows = np.argsort(self._padding.lengths(data.held_out), kind="stable")
+        for start in range(0, len(rows), data.batch):
+            chosen = np.take(rows, range(start, start + data.batch), mode="wrap")
+            inputs = self._tensors({name: array[chosen] for name, array in data.held_out.items()})
+            yield inputs, torch.from_numpy(data.held_out_places[chosen])
 
     def _mixed(self, apart: Tensor, output: Tensor, places: Tensor) -> Tensor:
         """The distance from the teacher and that from the labels, by the share of the latter."""
@@ -201,16 +226,8 @@ class _Teaching:
         return answer
 
 
-def _held_out(data: Shuffled) -> Iterator[tuple[Inputs, Tensor]]:
-    """The held-out samples in batches, with their places in the data.
-
-    The last batch is filled up with the first samples, so that all are whole.
-    """
-    count = len(data.held_out_places)
-    for start in range(0, count, data.batch):
-        rows = np.arange(start, start + data.batch) % count
-        inputs = tensors({name: array[rows] for name, array in data.held_out.items()})
-        yield inputs, torch.from_numpy(data.held_out_places[rows])
+def _first(data: Shuffled) -> Inputs:
+    return tensors(next(data.batches()).inputs)
 
 
 class _Said:

@@ -93,6 +93,7 @@ LAYERS = (
     {"allotment", "reconstruction"},
     {"resuming", "shuffling", "augmentation", "acceleration", "imitation", "hidden"},
     {"training", "pairing", "labels"},
+    {"padding"},
     {"teaching"},
     {"build", "session", "deliver"},
     {"sensitivity"},
@@ -113,7 +114,7 @@ LAYERS = (
 )
 MAY_LOAD_HEAVY = {
     "export", "parity", "modules", "graph", "rewriting", "session", "bench", "worker", "placement", "precision",
-    "torch_session", "serving", "resuming", "augmentation", "acceleration", "imitation", "hidden", "pairing",
+    "torch_session", "serving", "resuming", "augmentation", "acceleration", "imitation", "hidden", "pairing", "padding",
     "training", "teaching", "fake_quantization", "labels", "students", "transposed",
     "layers", "activations", "ranges", "qdq", "smoothing", "equalization", "bias_correction",
     "ties", "observed", "surgery", "importance", "allotment", "reconstruction", "layer_times", "rounding_errors",
