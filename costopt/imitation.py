@@ -42,25 +42,35 @@ def divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     return functional.kl_div(logs, wanted, reduction="batchmean", log_target=True) * temperature**2
 
 
+def elsewhere(student: Tensor, teacher: Tensor) -> Tensor:
+    """Kullback-Leibler divergence of maps of attention (..., places), in nats, the mean over all places that look."""
+    logs, wanted = (one.clamp(min=TINY).log() for one in (student, teacher))
+    return (teacher * (wanted - logs)).sum(-1).mean()
+
+
 @dataclass(frozen=True, slots=True)
 class Imitation:
     """What is compared: outputs, of which `scores` says which ones are scores of classes, and what follows them.
 
-    What follows the outputs comes from inside the models, and counts as much as they do, all together.
+    What follows the outputs comes from inside the models, and counts as much as they do, all together. The last `maps`
+    of it are maps of attention, which count as much again.
     """
 
     scores: tuple[bool, ...]
     temperature: float = 1.0
+    maps: int = 0
 
     def loss(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
-        """How far they are apart: the mean over the outputs, and the mean over what is inside; a scalar."""
-        apart = [relative_error(ours, theirs) for ours, theirs in zip(student, teacher, strict=True)]
+        """How far they are apart: the means over the outputs, over what is inside and over maps, added; a scalar."""
+        pairs = list(zip(student, teacher, strict=True))
+        values = len(pairs) - self.maps if len(pairs) > len(self.scores) else len(pairs)
+        apart = [relative_error(ours, theirs) for ours, theirs in pairs[:values]]
         for number, scores in enumerate(self.scores):
             if scores:
                 apart[number] = apart[number] + divergence(student[number], teacher[number], self.temperature)
-        outputs, inside = apart[: len(self.scores)], apart[len(self.scores) :]
-        outer = torch.stack(outputs).mean()
-        return outer + torch.stack(inside).mean() if inside else outer
+        maps = [elsewhere(ours, theirs) for ours, theirs in pairs[values:]]
+        parts = (apart[: len(self.scores)], apart[len(self.scores) :], maps)
+        return torch.stack([torch.stack(part).mean() for part in parts if part]).sum()
 
     def agreement(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> float:
         """The share of samples of the same class, for scores; 1 - |student - teacher| / |teacher| for other outputs.

@@ -1,6 +1,7 @@
 """Student and teacher side by side: run on the same inputs, in the same way, with outputs that can be compared.
 
-What each gives is a flat list of float tensors: the outputs first, then what the layers that both share gave inside.
+What each gives is a flat list of float tensors: the outputs first, then what the layers that both share gave inside,
+then the last map of attention, if they have one alike.
 """
 
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, fx
 from torch.utils import _pytree as pytree
 
-from costopt import acceleration, hidden
+from costopt import acceleration, attention, hidden
 from costopt.acceleration import PLAIN, Acceleration
 from costopt.augmentation import Inputs
 from costopt.errors import CandidateError
@@ -23,7 +24,7 @@ TRIED_SAMPLES = 8
 class Pair:
     """A student and its teacher, both moved to where they run fastest. `release` must be called at the end.
 
-    `outputs` is how many outputs they have. `inputs` are a batch of samples, and `samples` the batch size that both
+    `outputs` is how many outputs they have, `maps` how many maps of attention are compared. `inputs` are a batch of samples, and `samples` the batch size that both
     take, when it is one only. Raises CandidateError when they can't be run, or their outputs don't fit.
     """
 
@@ -38,10 +39,12 @@ class Pair:
         self.student, self.teacher, self._names = student, teacher, names
         self._inside = (hidden.Caught(student, ()), hidden.Caught(teacher, ()))
         few = {name: one[: samples or TRIED_SAMPLES] for name, one in inputs.items()}
-        self._way = PLAIN
+        self._way, self.maps = PLAIN, 0
+        self._watched = (student, teacher)
         self._move(acceleration.fastest(lambda way: self._tried(way, few)))
         self.outputs = len(self.teacher_says(few))
         self._compare_inside(few)
+        self._compare_maps(few)
 
     def release(self) -> None:
         """Bring the student back, as it was but for its weights."""
@@ -52,19 +55,24 @@ class Pair:
     def student_says(self, inputs: Inputs, fast: bool = True) -> list[Tensor]:
         """With a gradient; `fast` is the way that was found, otherwise it is in full precision."""
         with self._way.autocast(fast):
-            given = [*self._outputs(self.student, inputs), *self._inside[0].taken()]
+            given, map_ = self._outputs(self._watched[0], inputs)
+            given = [*given, *self._inside[0].taken(), *map_]
         return [one.float() for one in given]
 
     def teacher_says(self, inputs: Inputs, fast: bool = True) -> list[Tensor]:
         """Without a gradient."""
         self.teacher.eval()
         with torch.inference_mode(), self._way.autocast(fast):
-            given = [*self._outputs(self.teacher, inputs), *self._inside[1].taken()]
+            given, map_ = self._outputs(self._watched[1], inputs)
+            given = [*given, *self._inside[1].taken(), *map_]
         return [one.float().clone() for one in given]  # made in inference mode, it could take part in no gradient
 
-    def _outputs(self, model: fx.GraphModule, inputs: Inputs) -> list[Tensor]:
+    def _outputs(self, model: fx.GraphModule, inputs: Inputs) -> tuple[list[Tensor], list[Tensor]]:
+        """The outputs that can be compared, and the map where it is watched."""
         given = pytree.tree_leaves(model(*(self._way.tensor(inputs[name]) for name in self._names)))
-        return [one for one in given if isinstance(one, Tensor) and one.is_floating_point()]
+        floats = [one for one in given if isinstance(one, Tensor) and one.is_floating_point()]
+        count = len(floats) - self.maps
+        return floats[:count], floats[count:]
 
     # ------------------------------------------------------------------------------------ before the first step
 
@@ -94,6 +102,18 @@ class Pair:
         theirs = self.teacher_says(inputs)[self.outputs :]
         alike = [path for path, one, other in zip(paths, ours, theirs, strict=True) if one.shape == other.shape]
         self._watch(hidden.spread(alike))
+
+    def _compare_maps(self, inputs: Inputs) -> None:
+        """From now on, also give the last map of attention, if both have one of the same shape."""
+        student, teacher = attention.watched(self.student), attention.watched(self.teacher)
+        if student is None or teacher is None:
+            return
+        before = self._watched
+        self._watched, self.maps = (student, teacher), 1
+        with torch.no_grad():
+            ours, theirs = self.student_says(inputs)[-1], self.teacher_says(inputs)[-1]
+        if ours.shape != theirs.shape or ours.shape[-1] > attention.MOST_PLACES:
+            self._watched, self.maps = before, 0
 
     def _watch(self, paths: Sequence[str]) -> None:
         for caught in self._inside:

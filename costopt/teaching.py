@@ -148,7 +148,7 @@ class _Teaching:
         ]
         self._wanted = _joined([visible(answer, inputs) for inputs, _, answer in self._asked])
         answers = self._asked[0][2]
-        self._imitation = Imitation(tuple(map(are_scores, answers)), lesson.temperature)
+        self._imitation = Imitation(tuple(map(are_scores, answers)), lesson.temperature, pair.maps)
         self._labels = Labels.of(given, answers[0]) if given is not None else None
         self._share = lesson.labels if self._labels is not None else 0.0
         # a mixture of two samples has no label of its own

@@ -91,7 +91,7 @@ LAYERS = (
     {"surgery", "fake_quantization", "students"},
     {"importance"},
     {"allotment", "reconstruction"},
-    {"resuming", "shuffling", "augmentation", "acceleration", "imitation", "hidden"},
+    {"resuming", "shuffling", "augmentation", "acceleration", "imitation", "hidden", "attention"},
     {"training", "pairing", "labels"},
     {"padding"},
     {"teaching"},
@@ -114,7 +114,7 @@ LAYERS = (
 )
 MAY_LOAD_HEAVY = {
     "export", "parity", "modules", "graph", "rewriting", "session", "bench", "worker", "placement", "precision",
-    "torch_session", "serving", "resuming", "augmentation", "acceleration", "imitation", "hidden", "pairing", "padding",
+    "torch_session", "serving", "resuming", "augmentation", "acceleration", "imitation", "hidden", "attention", "pairing", "padding",
     "training", "teaching", "fake_quantization", "labels", "students", "transposed",
     "layers", "activations", "ranges", "qdq", "smoothing", "equalization", "bias_correction",
     "ties", "observed", "surgery", "importance", "allotment", "reconstruction", "layer_times", "rounding_errors",
