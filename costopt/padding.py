@@ -87,7 +87,7 @@ def _sharing_the_length_of(mask: str, model: fx.GraphModule, names: Sequence[str
     """The inputs (batch, sequence) as long as the mask; none when its length is fixed, or another axis has it too."""
     places = [node.meta.get("val") for node in model.graph.nodes if node.op == "placeholder"]
     shapes = {name: one.shape for name, one in zip(names, places, strict=False) if isinstance(one, Tensor)}
-    length = shapes[mask][1] if mask in shapes else None
+    length: object = shapes[mask][1] if mask in shapes else None  # a symbol where it varies, whatever torch declares
     if not isinstance(length, torch.SymInt):
         return ()
     holding = {name: [str(size) for size in shape].count(str(length)) for name, shape in shapes.items()}

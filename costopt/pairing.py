@@ -24,8 +24,9 @@ TRIED_SAMPLES = 8
 class Pair:
     """A student and its teacher, both moved to where they run fastest. `release` must be called at the end.
 
-    `outputs` is how many outputs they have, `maps` how many maps of attention are compared. `inputs` are a batch of samples, and `samples` the batch size that both
-    take, when it is one only. Raises CandidateError when they can't be run, or their outputs don't fit.
+    `outputs` is how many outputs they have, `maps` how many maps of attention are compared. `inputs` are a batch of
+    samples, and `samples` the batch size that both take, when it is one only. Raises CandidateError when they can't be
+    run, or their outputs don't fit.
     """
 
     def __init__(

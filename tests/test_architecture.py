@@ -114,8 +114,8 @@ LAYERS = (
 )
 MAY_LOAD_HEAVY = {
     "export", "parity", "modules", "graph", "rewriting", "session", "bench", "worker", "placement", "precision",
-    "torch_session", "serving", "resuming", "augmentation", "acceleration", "imitation", "hidden", "attention", "pairing", "padding",
-    "training", "teaching", "fake_quantization", "labels", "students", "transposed",
+    "torch_session", "serving", "resuming", "augmentation", "acceleration", "imitation", "hidden", "attention",
+    "pairing", "padding", "training", "teaching", "fake_quantization", "labels", "students", "transposed",
     "layers", "activations", "ranges", "qdq", "smoothing", "equalization", "bias_correction",
     "ties", "observed", "surgery", "importance", "allotment", "reconstruction", "layer_times", "rounding_errors",
     "sensitivity", "factorised", "folding", "four_bits",

@@ -24,7 +24,7 @@ class Attending(nn.Module):
         self.query, self.mask, self.causal, self.scale = nn.Linear(8, 8), mask, causal, scale
 
     def forward(self, x: Tensor) -> Tensor:
-        query, value = (one.unflatten(-1, (2, 4)).transpose(1, 2) for one in (self.query(x), x))
+        query, value = (one.view(-1, 3, 2, 4).transpose(1, 2) for one in (self.query(x), x))
         return fused(query, value, value, attn_mask=self.mask, is_causal=self.causal, scale=self.scale)
 
 
@@ -41,7 +41,7 @@ def test_the_map_of_fused_attention_is_what_it_weighs_values_with(
     model = attention.watched(module)
     assert model is not None
     given, weights = pytree.tree_leaves(model(x))
-    value = x.unflatten(-1, (2, 4)).transpose(1, 2)
+    value = x.view(5, 3, 2, 4).transpose(1, 2)
     assert torch.allclose(weights.transpose(1, 2) @ value, given, atol=1e-5)
 
 

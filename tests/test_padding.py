@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, fx, nn
 
-from costopt import padding, teaching
+from costopt import padding
 from costopt.methods import Arrays
 from costopt.methods.distill import Distill
 from costopt.padding import Padding
@@ -126,7 +126,7 @@ def test_a_lesson_computes_no_more_than_the_longest_text(monkeypatch: pytest.Mon
         seen.add(inputs["input_ids"].shape[1])
         return says(pair, inputs, fast)
 
-    monkeypatch.setattr(teaching.Pair, "student_says", noted)
+    monkeypatch.setattr(Pair, "student_says", noted)
     module, arrays = copied(encoder()), texts(96, longest=6)
     context = context_of(module, arrays)
     with torch.no_grad():
