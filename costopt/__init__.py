@@ -19,7 +19,8 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from costopt.measurements import BenchPlan, BenchReport
-    from costopt.records import ModelSource, Plan, Report
+    from costopt.records import ModelSource, Plan
+    from costopt.verdict import Report
 
 
 def read_plan(path: "str | Path", overrides: tuple[str, ...] = ()) -> "Plan":

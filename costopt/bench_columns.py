@@ -22,8 +22,9 @@ from costopt.measurements import (
     Try,
     Whole,
 )
-from costopt.records import Interval, Value
+from costopt.records import Value
 from costopt.sheets import UNKNOWN, UNKNOWN_CELL, Cell, Column, Grid, pair
+from costopt.verdict import Interval
 
 _NOTHING = pair("", "", "")
 

@@ -31,8 +31,8 @@ from dataclasses import asdict
 
 from costopt import bench_columns, sheets
 from costopt.measurements import BENCH_SCHEMA, BenchReport, BenchRow, Comparison, Contender, Energy, Try, Whole
-from costopt.records import Interval, Latency
 from costopt.timings import Opened
+from costopt.verdict import Interval, Latency
 
 Facts = dict[str, object]
 Fields = dict[str, str | int | float | bool | None]

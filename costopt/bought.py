@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from costopt import units
-from costopt.records import Bought, Candidate, Interval, Row
+from costopt.records import Candidate
+from costopt.verdict import Bought, Interval, Row
 
 
 def bought(winner: Row, rows: Sequence[Row]) -> tuple[Bought, ...]:

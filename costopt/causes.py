@@ -7,7 +7,8 @@ it, time that goes elsewhere, roundings that no integer kernel takes up, or call
 from collections.abc import Iterator, Sequence
 
 from costopt import units
-from costopt.records import Machine, Row
+from costopt.records import Machine
+from costopt.verdict import Row
 
 FASTER = 1.1
 """A candidate that gains less than this counts as gaining nothing."""

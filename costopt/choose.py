@@ -22,24 +22,9 @@ from costopt.explain import Verdict
 from costopt.metrics import Facts, Metric
 from costopt.objectives import known, objective_of
 from costopt.prices import Prices
-from costopt.records import (
-    Candidate,
-    Drop,
-    Failed,
-    Interval,
-    Invalid,
-    Machine,
-    Measured,
-    Outcome,
-    Plan,
-    Quote,
-    Report,
-    Row,
-    Run,
-    Skipped,
-    Timing,
-)
+from costopt.records import Candidate, Failed, Invalid, Machine, Measured, Outcome, Plan, Run, Skipped, Timing
 from costopt.stretches import at_own_speed
+from costopt.verdict import Drop, Interval, Quote, Report, Row
 
 NEAREST = 3
 """How many candidates are named when nothing meets the budget."""

@@ -12,7 +12,8 @@ import math
 import statistics
 from collections.abc import Iterable
 
-from costopt.records import Interval, Quote, Timing, Traffic, Usd
+from costopt.records import Timing, Traffic
+from costopt.verdict import Interval, Quote, Usd
 
 SECONDS_PER_HOUR = 3600
 MILLION = 1_000_000

@@ -21,8 +21,9 @@ from costopt.disk import faults, write_atomically
 from costopt.errors import CandidateError, UsageError
 from costopt.graph import copy
 from costopt.journal import Journal
-from costopt.records import Artifact, Report, Row, Setting, Spec
+from costopt.records import Artifact, Setting, Spec
 from costopt.reports import Render
+from costopt.verdict import Report, Row
 
 log = logging.getLogger("costopt")
 

@@ -13,7 +13,8 @@ from costopt.causes import causes
 from costopt.limits import change_in_words, excess, metric_in_words
 from costopt.objectives import Cost, MedianCall, Objective
 from costopt.providers import Provider
-from costopt.records import Candidate, Drop, Interval, Noise, Plan, Quote, Refusal, Row, Run
+from costopt.records import Candidate, Noise, Plan, Run
+from costopt.verdict import Drop, Interval, Quote, Refusal, Row
 
 NOT_YET = "not measured yet"
 

@@ -21,9 +21,10 @@ from dataclasses import dataclass
 
 from costopt import knobs, units
 from costopt.methods import Knob
-from costopt.records import Candidate, Plan, Recipe, Report, Row, Setting, Spec
+from costopt.records import Candidate, Plan, Recipe, Setting, Spec
 from costopt.space import LEARN, LEARN_ROUNDED, ROUNDED, Space, served
 from costopt.tried import Cut, Known, cuts_from, like, missed_accuracy_alone, missed_nearly, trials
+from costopt.verdict import Report, Row
 
 WITHIN = 1.25
 """A recipe that the best one beats by more than this at one batch is not tried at others: a judgement. The order of two

@@ -19,9 +19,10 @@ from costopt.errors import CostoptError
 from costopt.explore import Step, next_step
 from costopt.journal import Journal
 from costopt.pipeline import Job, evaluate
-from costopt.records import Candidate, Entry, Failed, Invalid, Measured, Outcome, Report, Row, Skipped, Spec
+from costopt.records import Candidate, Entry, Failed, Invalid, Measured, Outcome, Skipped, Spec
 from costopt.runners import Runner
 from costopt.tries import Tries
+from costopt.verdict import Report, Row
 
 log = logging.getLogger("costopt")
 

@@ -6,7 +6,8 @@ small function from a judged row to its `Refusal`, or None when the limit is met
 """
 
 from costopt import units
-from costopt.records import Budget, Drop, LimitName, Refusal, Row
+from costopt.records import Budget
+from costopt.verdict import Drop, LimitName, Refusal, Row
 
 
 def refusals(row: Row, budget: Budget) -> tuple[Refusal, ...]:

@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from costopt.records import Interval, Latency, Machine, Setting, Spec, short_hash
+from costopt.records import Machine, Setting, Spec, short_hash
 from costopt.timings import Energy as Energy
 from costopt.timings import Noise, Timing, WarmUp
 from costopt.timings import Opened as Opened
 from costopt.timings import Placement as Placement
+from costopt.verdict import Interval, Latency
 
 BENCH_SCHEMA = 1
 SENSITIVITY_SCHEMA = 1

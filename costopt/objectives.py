@@ -11,7 +11,8 @@ from typing import ClassVar, TypeVar
 
 from costopt import stats, units
 from costopt.errors import ConfigError
-from costopt.records import Interval, Plan, Row, Usd
+from costopt.records import Plan
+from costopt.verdict import Interval, Row, Usd
 
 T = TypeVar("T")
 

@@ -14,10 +14,11 @@ from pathlib import Path
 from costopt import bench, stats, tuning
 from costopt.bench import Service, Subject
 from costopt.errors import CandidateError
-from costopt.records import Graph, Interval, Setting
+from costopt.records import Graph, Setting
 from costopt.stretches import at_own_speed
 from costopt.timings import Round, Timing
 from costopt.tuning import Broken, Tuned
+from costopt.verdict import Interval
 from costopt.worker import Child
 
 log = logging.getLogger("costopt")

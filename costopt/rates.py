@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from costopt.measurements import Attempt, Batching, Rate, Served, ServerAnswer
 from costopt.queueing import HOPELESS_SHARE, PROMISED_SHARE
-from costopt.records import Interval
 from costopt.stats import LATENCY_CONFIDENCE, queries_needed
+from costopt.verdict import Interval
 
 LOOKS = 4
 """Stretches at one rate before the search takes it as undecided. As judging again after each gives chance more than

@@ -2,8 +2,9 @@
 
 from costopt import sheets, units
 from costopt.bought import in_words
-from costopt.records import Candidate, Drop, Latency, LimitName, Recipe, Report, Row
+from costopt.records import Candidate, Recipe
 from costopt.sheets import UNKNOWN, UNKNOWN_CELL, Cell, Column, Grid, Paragraph, Sheet, Tone, one_line, pair
+from costopt.verdict import Drop, Latency, LimitName, Report, Row
 
 LIMIT_WORDS: dict[LimitName, str] = {
     "accuracy_drop": "accuracy",

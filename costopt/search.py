@@ -21,8 +21,9 @@ from costopt.heats import Blind, Heats, Watcher
 from costopt.journal import Journal, from_json, stored, to_json
 from costopt.measurements import LayersMeasured, SensitivityReport
 from costopt.pipeline import Job
-from costopt.records import Candidate, Machine, ModelSource, Plan, Report, Run
+from costopt.records import Candidate, Machine, ModelSource, Plan, Run
 from costopt.tries import Found, Tries, baseline_of, clash_note, found_providers, what_to_try
+from costopt.verdict import Report
 from costopt.worker import Child
 
 log = logging.getLogger("costopt")

@@ -23,9 +23,9 @@ from costopt.measurements import (
 )
 from costopt.noise_rules import Fault
 from costopt.providers import Provider
-from costopt.records import Interval
 from costopt.stretches import at_own_speed
 from costopt.timings import Timing
+from costopt.verdict import Interval
 
 _ITSELF = Interval(1.0, 1.0, 1.0)
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from costopt import units
-from costopt.records import Interval, Latency, Percentile
+from costopt.verdict import Interval, Latency, Percentile
 
 UNKNOWN = "-"
 """What stands in a cell for a figure that is not known; the footnotes say why."""

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from costopt.measurements import Outliers
 from costopt.metrics import Facts, Metric
-from costopt.records import Interval, Latency, Percentile, Timing
+from costopt.records import Timing
+from costopt.verdict import Interval, Latency, Percentile
 
 LATENCY_CONFIDENCE = 0.99
 """MLPerf LoadGen's confidence for latency percentiles (MLPerf inference rules, appendix on early stopping)."""

@@ -8,8 +8,8 @@ that a quarter as many have come in again; `tests/bench_statistics.py` shows wha
 import math
 
 from costopt import stats
-from costopt.records import Interval
 from costopt.timings import Timing
+from costopt.verdict import Interval
 
 LEAST_ROUNDS = 24
 """Before this we don't look. Where the noise of rounds is very skewed (an exponential's), a first look after 8 leaves

@@ -19,9 +19,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from costopt.measurements import Throughput, Try, Whole
-from costopt.records import Interval
 from costopt.stats import PROCESS_SPREAD
 from costopt.units import count_of
+from costopt.verdict import Interval
 
 FINALISTS = 3
 """Ways that are measured again."""

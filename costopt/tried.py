@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from costopt import knobs
-from costopt.records import Candidate, Plan, Recipe, Report, Row, Spec
+from costopt.records import Candidate, Plan, Recipe, Spec
 from costopt.space import LESSONS, Space, served
+from costopt.verdict import Report, Row
 
 NEAR_MISS = 2.0
 """A candidate whose drop is under so many times the limit learns once more before the cut is made gentler."""

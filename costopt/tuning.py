@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from costopt import session_options
-from costopt.records import Interval, Setting, Value, short_hash
+from costopt.records import Setting, Value, short_hash
+from costopt.verdict import Interval
 
 LOOKS = (6, 12, 24)
 """Rounds after which a race is looked at. Six is where a t-interval (2.6 standard errors at 95 %) has lost most of

@@ -21,8 +21,9 @@ from costopt.measurements import (
     Try,
     Whole,
 )
-from costopt.records import Interval, Latency, Machine, Percentile, Setting, Spec, Value
+from costopt.records import Machine, Setting, Spec, Value
 from costopt.timings import WarmUp
+from costopt.verdict import Interval, Latency, Percentile
 
 CPU = Spec("cpu")
 OPENVINO = Spec("openvino")

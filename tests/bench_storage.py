@@ -21,7 +21,8 @@ from torch import fx, nn
 from costopt import costz, export, plugins, stats, units
 from costopt.formats import Modules
 from costopt.methods import TorchMethod
-from costopt.records import Interval, Spec
+from costopt.records import Spec
+from costopt.verdict import Interval
 from tests.torch_patients import context_of, graph_of, specs_of
 
 FOLDER = Path("/usr/share/datasets/fashion-mnist")

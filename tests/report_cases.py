@@ -3,24 +3,8 @@
 from dataclasses import replace
 
 from costopt.bought import bought
-from costopt.records import (
-    Candidate,
-    Drop,
-    Graph,
-    InputSpec,
-    Interval,
-    Latency,
-    Machine,
-    Parity,
-    Percentile,
-    Quote,
-    Refusal,
-    Report,
-    Row,
-    Run,
-    Spec,
-    Usd,
-)
+from costopt.records import Candidate, Graph, InputSpec, Machine, Parity, Run, Spec
+from costopt.verdict import Drop, Interval, Latency, Percentile, Quote, Refusal, Report, Row, Usd
 
 ORIGINAL = Candidate((), "cpu", 1, 2)
 STATIC = Candidate((Spec("int8_static"),), "cpu", 1, 2)

@@ -19,6 +19,7 @@ KINDS = ("formats", "feeds", "methods", "metrics", "providers", "prices", "runne
 LAYERS = (
     {"errors", "units", "timings"},
     {"records"},
+    {"verdict"},
     {"measurements"},
     {"stats", "stretches", "plugins", "user_code", "located", "disk", "noise_rules", "rans"},
     {
@@ -120,7 +121,7 @@ MAY_LOAD_HEAVY = {
     "ties", "observed", "surgery", "importance", "allotment", "reconstruction", "layer_times", "rounding_errors",
     "sensitivity", "factorised", "folding", "four_bits",
 }  # fmt: skip
-FOUNDATION = {"errors", "units", "timings", "records", "measurements", "stats"}
+FOUNDATION = {"errors", "units", "timings", "records", "verdict", "measurements", "stats"}
 # Ideas that several plug-ins of a kind need, and that know nothing of any of them.
 SHARED_BY_PLUGINS = {
     "arrays",

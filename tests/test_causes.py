@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from costopt.causes import causes
-from costopt.records import Candidate, Interval, Latency, Machine, Percentile, Row, Spec
+from costopt.records import Candidate, Machine, Spec
+from costopt.verdict import Interval, Latency, Percentile, Row
 
 WITH_VNNI = Machine("a CPU", 2, 8 << 30, "Linux", ("avx2", "avx512_vnni"))
 WITHOUT = Machine("an old CPU", 2, 8 << 30, "Linux", ("avx2",))

@@ -9,20 +9,8 @@ import pytest
 
 from costopt.choose import judge, quote_for
 from costopt.errors import ConfigError
-from costopt.records import (
-    Candidate,
-    Failed,
-    Invalid,
-    Measured,
-    Outcome,
-    Plan,
-    Report,
-    Row,
-    Run,
-    Skipped,
-    Spec,
-    Traffic,
-)
+from costopt.records import Candidate, Failed, Invalid, Measured, Outcome, Plan, Run, Skipped, Spec, Traffic
+from costopt.verdict import Report, Row
 from tests.factories import CORRECT, TODAY, measured, plan, recipe, run, twenty
 
 ORIGINAL = measured(ms=1.0)

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from costopt.choose import judge
-from costopt.records import Measured, Plan, Report, Row, Spec
+from costopt.records import Measured, Plan, Spec
+from costopt.verdict import Report, Row
 from tests.factories import TODAY, measured, plan, recipe, run
 
 SAMPLES = 400

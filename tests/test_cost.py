@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from costopt import cost
-from costopt.records import Interval, Quote, Round, Timing, Traffic
+from costopt.records import Round, Timing, Traffic
+from costopt.verdict import Interval, Quote
 
 QUOTE = Quote(0.09, "example/small", "an example", "2026-08-01")
 TWICE = Interval(2.0, 1.6, 2.5)

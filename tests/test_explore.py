@@ -8,8 +8,9 @@ import pytest
 from costopt.choose import judge
 from costopt.explore import Step, next_step
 from costopt.methods import Knob
-from costopt.records import Candidate, Failed, Measured, Outcome, Plan, Report, Setting, Spec
+from costopt.records import Candidate, Failed, Measured, Outcome, Plan, Setting, Spec
 from costopt.space import LEARN, LEARN_ROUNDED, Space, served
+from costopt.verdict import Report
 from tests import factories
 
 HOME = Setting(Spec("cpu"), 1, 2)

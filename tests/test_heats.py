@@ -10,9 +10,10 @@ import pytest
 from costopt import bench, pipeline, plugins, proof
 from costopt.choose import judge
 from costopt.heats import _may_win
-from costopt.records import Entry, Measured, Plan, Report, Spec
+from costopt.records import Entry, Measured, Plan, Spec
 from costopt.reports import Render
 from costopt.samples import spread
+from costopt.verdict import Report
 from tests import factories
 
 ORIGINAL = factories.measured()

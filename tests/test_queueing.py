@@ -14,7 +14,7 @@ from costopt.forecast import CallTimes, forecasts, ways
 from costopt.measurements import Attempt, Batching, Rate, Served
 from costopt.queueing import Line, VirtualClock, busy_periods, schedule, simulate, work
 from costopt.rates import answer, judge, next_rate, requests_to_decide, search
-from costopt.records import Interval
+from costopt.verdict import Interval
 from tests import queueing_theory as theory
 
 FOREVER_S = 1e9

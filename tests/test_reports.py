@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 from costopt import bench_facts, plugins, stats, units
 from costopt.measurements import BenchReport, Energy
 from costopt.providers import Provider
-from costopt.records import Interval, Report, Round, Setting, Spec, Timing, Usd
+from costopt.records import Round, Setting, Spec, Timing
 from costopt.reports import Render, sheet
+from costopt.verdict import Interval, Report, Usd
 from tests import bench_cases
 from tests.bench_cases import BENCH_CASES
 from tests.report_cases import CASES, STATIC, faults, keep_original, met, no_price, nothing_meets

@@ -16,7 +16,8 @@ from costopt.metrics.f1 import F1
 from costopt.metrics.mae import Mae
 from costopt.metrics.perplexity import Perplexity
 from costopt.metrics.top1 import Top1
-from costopt.records import Interval, Round, Timing
+from costopt.records import Round, Timing
+from costopt.verdict import Interval
 from tests.bench_statistics import LOUD, NOISES, coverage, told_apart
 from tests.factories import right_and_wrong, timing
 

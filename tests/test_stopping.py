@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from costopt import stats, stopping
-from costopt.records import Interval
+from costopt.verdict import Interval
 from tests.bench_statistics import LOUD, NOISES, USUAL, after_stopping
 from tests.factories import timing
 

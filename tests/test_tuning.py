@@ -8,8 +8,9 @@ import pytest
 from scipy import stats as scipy_stats
 
 from costopt import tuning
-from costopt.records import Interval, Setting, Spec
+from costopt.records import Setting, Spec
 from costopt.tuning import Broken, Tuned, Variant
+from costopt.verdict import Interval
 
 START = Setting(Spec("cpu"), threads=2)
 Speed = Callable[[Setting], float]

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 
-from costopt.records import Quote
+from costopt.verdict import Quote
 
 
 class Prices(ABC):

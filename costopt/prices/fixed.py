@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from costopt.errors import ConfigError
 from costopt.prices import Prices
-from costopt.records import Quote
+from costopt.verdict import Quote
 
 
 @dataclass(frozen=True)

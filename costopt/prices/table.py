@@ -12,7 +12,7 @@ from pathlib import Path
 
 from costopt.errors import ConfigError
 from costopt.prices import Prices
-from costopt.records import Quote
+from costopt.verdict import Quote
 
 CSV = Path(__file__).with_name("table.csv")
 """Columns: instance (provider/type), region, vcpus, memory_gib, accelerator, usd_per_hour, as_of (ISO date), source."""

@@ -7,8 +7,8 @@ from abc import ABC, abstractmethod
 
 from costopt import bench_sheet, layer_sheet, report_sheet
 from costopt.measurements import BenchReport, SensitivityReport
-from costopt.records import Report
 from costopt.sheets import Sheet
+from costopt.verdict import Report
 
 AnyReport = Report | BenchReport | SensitivityReport
 """What `compress`, `bench` and `sensitivity` have to tell."""

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from costopt import bench_facts, layer_sheet
 from costopt.bench_facts import Fields
 from costopt.measurements import BenchReport, SensitivityReport
-from costopt.records import Drop, Interval, Latency, Report, Row, Usd
 from costopt.report_sheet import verdict
 from costopt.reports import AnyReport, Render
+from costopt.verdict import Drop, Interval, Latency, Report, Row, Usd
 
 COLUMNS = (
     "id", "recipe", "provider", "batch", "threads", "status", "verdict",

@@ -12,22 +12,9 @@ from dataclasses import asdict, dataclass
 
 from costopt import bench_facts, layer_sheet
 from costopt.measurements import BenchReport, SensitivityReport
-from costopt.records import (
-    REPORT_SCHEMA,
-    Bought,
-    Drop,
-    Energy,
-    Interval,
-    Latency,
-    Percentile,
-    Quote,
-    Recipe,
-    Report,
-    Row,
-    Run,
-    Usd,
-)
+from costopt.records import Energy, Recipe, Run
 from costopt.reports import AnyReport, Render
+from costopt.verdict import REPORT_SCHEMA, Bought, Drop, Interval, Latency, Percentile, Quote, Report, Row, Usd
 
 Json_ = dict[str, object]
 
