@@ -134,6 +134,12 @@ def _recipes(given: object) -> object:
     return _distinct([one if isinstance(one, list) else [one] for one in given])
 
 
+def _factory(given: object) -> str:
+    if isinstance(given, str) and FUNCTION.fullmatch(given):
+        return given
+    raise ValueError(f"must be module:factory, such as my_models:small, not {given!r}")
+
+
 def _objective(given: object) -> object:
     if given == "energy":
         raise ValueError("energy is not measured by this version; choose cost, latency or size")
@@ -316,6 +322,9 @@ class BudgetFile(_Section):
     race: bool = True
     """Under `recipes: auto`: stop measuring a candidate as soon as it can't win for certain. false measures all of them
     to the end."""
+    student: Annotated[str | None, BeforeValidator(_factory)] = None
+    """Under `recipes: auto`: a network of your own that may learn from the original, as module:factory; the factory
+    takes no arguments."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Start of every random choice, so that a second run repeats the first."""
     inputs: dict[str, InputSection] | None = None

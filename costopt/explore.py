@@ -6,9 +6,10 @@ dear:
 
     1  what is most promising without learning, where the original was measured, with all that is exact and gains; what
        survives that, elsewhere; what rounding alone breaks, after learning with the rounding in place
-    2  cut and learn: take a share of the work away, distil, quantise as the best so far does. What the cut loses before
-       any learning tells how hard it may be; a near miss learns on, a clear one is made gentler. Each cut starts from
-       the best one before it, whose modules lie ready, and the kinds of cut take turns
+    2  a student of the user's own, where one is given. Then cut and learn: take a share of the work away, distil,
+       quantise as the best so far does. What the cut loses before any learning tells how hard it may be; a near miss
+       learns on, a clear one is made gentler. Each cut starts from the best one before it, whose modules lie ready, and
+       the kinds of cut take turns
     3  everything else that needs no learning: alone, and after what was cut and has learnt; and after what is exact
     4  where time is left, several cuts at once, each as hard as `knobs` proposes from all that was tried
     5  the steps of the winner one by one, to tell what each of them bought; the winner in other settings
@@ -95,6 +96,7 @@ def next_step(space: Space, plan: Plan, report: Report, seconds_left: float) -> 
         _after_what_is_exact(space, space.singles[: space.promising], known),
         _elsewhere(space, space.singles[: space.promising], known),
         _rounding_learnt(space, plan, known, seconds_left),
+        _own_student(space, plan, known, seconds_left),
         _cuts(space, plan, known, seconds_left),
         _singles(space, space.singles),
         _finishes(space, known),
@@ -188,6 +190,20 @@ def _rounding_learnt(space: Space, plan: Plan, known: Known, seconds_left: float
 
 def _begins_with(name: str, recipe: Recipe) -> bool:
     return bool(recipe) and recipe[0].name == name
+
+
+def _own_student(space: Space, plan: Plan, known: Known, seconds_left: float) -> Iterator[Step]:
+    """The network that the user has given for it, once; ended as the best so far is."""
+    learning_s = _learning_s(seconds_left - RESERVE * plan.time_limit_s)
+    best = known.winner or known.of(space.baseline)
+    given = {spec.options.get("student") for candidate in known.order for spec in candidate.recipe}
+    if plan.student is None or plan.student in given or LEARN not in space.lessons:
+        return
+    if best is None or learning_s is None:
+        return
+    _, finish = space.split(best.candidate.recipe)
+    lesson = Spec(LEARN, {"student": plan.student, "seconds": learning_s})
+    yield Step(like(best, (lesson, *finish)), f"{plan.student} was given as a student of the original")
 
 
 def _cuts(space: Space, plan: Plan, known: Known, seconds_left: float) -> Iterator[Step]:

@@ -60,6 +60,7 @@ def read(path: Path, overrides: tuple[str, ...] = (), data_must_exist: bool = Tr
         precision=file.precision,
         tune=file.tune,
         race=file.race,
+        student=file.student,
     )
 
 
@@ -115,6 +116,9 @@ def _refuse_contradictions(file: BudgetFile, source: Located) -> None:
     if metric not in _AT_MOST_ONE | {"own"} and source.written(("budget", "accuracy_drop")).endswith("%"):
         words = f"{metric} is not a share, so % has no meaning; write the drop in its own unit, such as 0.05"
         raise source.error(("budget", "accuracy_drop"), words)
+    if file.student is not None and file.recipes is not None:
+        words = "is for `recipes: auto`; in a recipe of your own write {distill: {student: " + file.student + "}}"
+        raise source.error(("student",), words)
     if limits.usd_per_million is not None and file.machine is None:
         words = "needs the machine's price; add `machine: {instance: aws/c7i.large}` or `machine: {usd_per_hour: 0.09}`"
         raise source.error(("budget", "usd_per_million"), words)

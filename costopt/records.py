@@ -92,6 +92,7 @@ class Plan:
     (`prices/`) with its options, or None when the machine's price is not known. `precision` is the relative width of
     a speed-up's interval, (high - low) / speed-up, at which timing a candidate may end. `tune` asks for a search of
     session options for the winner. Without `race`, candidates that can't win any more are measured to the end as well.
+    `student` is a network of the user's own, `module:factory`, that `auto` lets learn from the original.
     """
 
     data: Data
@@ -112,6 +113,7 @@ class Plan:
     precision: float = 0.05
     tune: bool = False
     race: bool = True
+    student: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

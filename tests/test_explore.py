@@ -323,6 +323,25 @@ def test_what_rounding_alone_breaks_learns_with_the_rounding_in_place() -> None:
     assert not [label for label in labels(world) if LEARN_ROUNDED in label], "there is no such method"
 
 
+def test_a_student_of_the_users_own_learns_once_and_ends_as_the_best_does() -> None:
+    plan, space = replace(PLAN, student="mine:small"), replace(SPACE, lessons=frozenset({LEARN}))
+    steps = [step for step, _ in walk(Model(0.0), space=space, plan=plan)]
+    taught = [step for step in steps if any("student" in spec.options for spec in step.candidate.recipe)]
+    assert [spec.name for spec in taught[0].candidate.recipe] == [LEARN, "int8_static"]
+    assert taught[0].candidate.recipe[0].options["student"] == "mine:small"
+    assert taught[0].why == "mine:small was given as a student of the original"
+    assert steps.index(taught[0]) < next(at for at, one in enumerate(steps) if "prune_channels" in one.candidate.label)
+    lessons = {
+        spec.options["seconds"] for step in taught for spec in step.candidate.recipe if "student" in spec.options
+    }
+    assert len(lessons) == 1
+
+
+def test_without_a_way_to_learn_a_student_is_not_tried() -> None:
+    plan, space = replace(PLAN, student="mine:small"), replace(SPACE, lessons=frozenset[str]())
+    assert not [label for label in labels(Model(0.0), space=space, plan=plan) if "student" in label]
+
+
 def test_different_cuts_take_turns() -> None:
     space = replace(SPACE, cuts={"prune_channels": KNOB, "drop_layers": Knob("share", 0.1, 0.7, 0.3)})
     cut = [

@@ -189,6 +189,8 @@ def test_judging_a_stored_run_again_does_not_need_its_data(folder: Path) -> None
         ("budget: {accuracy_drop: 1}", 2, "budget.accuracy_drop", "any drop of top1; one point is 0.01 or 1%"),
         ("metric: cosine\nbudget: {accuracy_drop: 2}", 3, "budget.accuracy_drop", "any drop of cosine"),
         ("metric: mse\nbudget: {accuracy_drop: 1%}", 3, "budget.accuracy_drop", "mse is not a share, so % has no"),
+        ("student: mine:small\nrecipes: [[slim]]", 2, "student", "write {distill: {student: mine:small}}"),
+        ("student: mine", 2, "student", "must be module:factory, such as my_models:small, not 'mine'"),
         ("budget: {usd_per_million: 1}", 2, "budget.usd_per_million", "needs the machine's price; add `machine:"),
         ("budget: 5", 2, "budget", "must be a section of `key: value` lines, not 5"),
         ("confidence: 0.5", 2, "confidence", "must be more than 0.5, not 0.5"),

@@ -29,6 +29,9 @@ def compress(
     report_format: Annotated[Format, typer.Option("--format", "-f", help="How the report is printed.")] = Format.table,
     quiet: Quiet = False,
     overrides: Overrides = None,
+    student: Annotated[
+        str | None, typer.Option(help="package.module:factory of a network that may learn from the original.")
+    ] = None,
     arch: Arch = None,
     arch_args: ArchArgs = "{}",
     trust_pickle: TrustPickle = False,
@@ -41,7 +44,7 @@ def compress(
     from costopt.progress import Shown
     from costopt.search import compress as run
 
-    plan = plans.read(config, tuple(overrides or ()))
+    plan = plans.read(config, (*(overrides or ()), *([f"student={student}"] if student else [])))
     source = model_source(model, arch, arch_args, trust_pickle)
     try:
         with Shown(Console(stderr=True, quiet=quiet)) as watcher:
