@@ -27,7 +27,8 @@ def made(reference: str, original: fx.GraphModule, context: Context) -> fx.Graph
     few = next(context.calibration.batches(_batch(original)))
     example = {name: few[theirs] for name, theirs in zip(names, context.input_names, strict=True)}
     inputs = tuple(_like(name, value) for name, value in zip(names, _values(original), strict=True))
-    module = modules_of(export.program_of(Modules(student, names), inputs, example)).module
+    program = export.program_of(Modules(student, names), inputs, example)
+    module = modules_of(program, context.input_names).module
     assert isinstance(module, fx.GraphModule)
     return module
 

@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from costopt import export
 from costopt.errors import CandidateError, UsageError
+from costopt.formats import Modules
 from costopt.methods.distill import Distill
 from costopt.students import made
-from tests.torch_patients import PATIENTS, context_of, outputs, parameters, relative_error
+from tests.torch_patients import PATIENTS, context_of, outputs, parameters, relative_error, specs_of
 
 STUDENTS = """
 import torch
@@ -55,6 +57,14 @@ def test_a_student_learns_what_the_original_gives() -> None:
     assert parameters(taught) == parameters(fresh) < parameters(context.original())
     assert relative_error(taught, context.original(), unseen) < relative_error(fresh, context.original(), unseen)
     assert [one.shape for one in outputs(taught, unseen)] == [(32, 10)]
+
+
+@pytest.mark.usefixtures("students")
+def test_it_takes_its_inputs_under_the_originals_names() -> None:
+    module, arrays = PATIENTS["lenet"].graph(), PATIENTS["lenet"].arrays(16)
+    student = made("my_students:narrow", module, context_of(module, arrays))
+    program = export.program_of(Modules(student, tuple(arrays)), specs_of(arrays), arrays)
+    assert export.input_names(program.program) == ("image",)
 
 
 @pytest.mark.usefixtures("students")
