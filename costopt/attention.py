@@ -6,9 +6,9 @@ teacher looks needs fewer layers to get there (Wang et al., MiniLM, arXiv:2002.1
 
 The model itself stays as it is: a second graph over the same weights gives the map beside the outputs.
 
-It helps little: a text encoder agreed with its original on 92.5 and 91.7 % of 1,000 texts after 60 steps without it, 93.2
-and 92.6 % with it (two of six layers gone, two seeds), and on 95.1 and 95.3 % of 6,000 after 600 steps (three gone, one
-run each; measured 2026-11). The maps of all layers, and relations between values, did no better than none.
+It helps little: a text encoder agreed with its original on 92.5 and 91.7 % of 1,000 texts after 60 steps without it,
+93.2 and 92.6 % with it (two of six layers gone, two seeds); on 95.1 and 95.3 % of 6,000 after 600 steps (three gone,
+one run each; measured 2026-11). The maps of all layers, and relations between values, did no better than none.
 """
 
 import math

@@ -16,6 +16,7 @@ from costopt.errors import CandidateError, NotApplicable
 from costopt.formats import Modules
 from costopt.methods import Arrays
 from costopt.methods.trim_vocabulary import TrimVocabulary, _Table
+from costopt.surgery import copied
 from tests import models
 from tests.torch_patients import PATIENTS, context_of, graph_of, outputs, parameters, specs_of
 
@@ -104,6 +105,21 @@ def test_a_share_of_the_rows_stays_and_it_is_the_frequent_ones() -> None:
     assert len(table(after).weight) == 0.2 * ROWS + 1
     frequent: Arrays = {"ids": np.arange(96).reshape(-1, 6)}
     assert torch.equal(outputs(after, frequent)[0], outputs(model, frequent)[0])
+
+
+def test_a_recommenders_rare_users_and_items_share_a_row_for_the_rest() -> None:
+    random, ranks = np.random.default_rng(0), np.arange(1, 101)
+    items, users = (random.choice(rows, 4000, p=1 / ranks[:rows] / (1 / ranks[:rows]).sum()) for rows in (100, 100))
+    module = PATIENTS["recommender"].graph()
+    method = TrimVocabulary(keep=0.1)
+    small = method(copied(module), context_of(module, {"user": users, "item": items}))
+    assert table(small, "user").num_embeddings < 25
+    assert table(small, "item").num_embeddings < 15
+    rare = {"user": np.arange(50, 200), "item": np.full(150, 0)}
+    (scores,) = outputs(small, rare)
+    assert torch.allclose(scores, scores[:1], rtol=1e-6), "they are one user to the model"
+    frequent = {"user": np.arange(3), "item": np.arange(3)}
+    assert torch.allclose(outputs(small, frequent)[0], outputs(module, frequent)[0], rtol=1e-6)
 
 
 def test_padding_is_still_padding() -> None:
