@@ -115,10 +115,10 @@ def test_a_recommenders_rare_users_and_items_share_a_row_for_the_rest() -> None:
     small = method(copied(module), context_of(module, {"user": users, "item": items}))
     assert table(small, "user").num_embeddings < 25
     assert table(small, "item").num_embeddings < 15
-    rare = {"user": np.arange(50, 200), "item": np.full(150, 0)}
+    rare: Arrays = {"user": np.arange(50, 200), "item": np.full(150, 0)}
     (scores,) = outputs(small, rare)
     assert torch.allclose(scores, scores[:1], rtol=1e-6), "they are one user to the model"
-    frequent = {"user": np.arange(3), "item": np.arange(3)}
+    frequent: Arrays = {"user": np.arange(3), "item": np.arange(3)}
     assert torch.allclose(outputs(small, frequent)[0], outputs(module, frequent)[0], rtol=1e-6)
 
 
