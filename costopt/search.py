@@ -23,6 +23,7 @@ from costopt.measurements import LayersMeasured, SensitivityReport
 from costopt.pipeline import Job
 from costopt.records import Candidate, Machine, ModelSource, Plan, Run
 from costopt.tries import Found, Tries, baseline_of, clash_note, found_providers, what_to_try
+from costopt.user_code import function_named
 from costopt.verdict import Report
 from costopt.worker import Child
 
@@ -43,7 +44,7 @@ def compress(source: ModelSource, plan: Plan, out: Path, watcher: Watcher | None
     Raises UsageError for what the user must mend, CostoptError when the original itself can't be measured.
     """
     began = time.monotonic()
-    refuse_early(plan)
+    refuse_early(source, plan)
     here = _Here.found(source, plan)
     journal = here.journal(out)
     with journal.held():
@@ -107,9 +108,16 @@ class _Here:
         return Journal(out / run)
 
 
-def refuse_early(plan: Plan) -> None:
-    """Say what can be known to be wrong now, not after minutes of work. Raises UsageError."""
+def refuse_early(source: ModelSource, plan: Plan) -> None:
+    """Say what can be known to be wrong now, not after minutes of work. Raises UsageError, ModelFileError."""
     choose.quote_for(plan)
+    if plan.student is not None:
+        function_named(plan.student)
+        if load.recognise(Path(source.path)) == "onnx":
+            words = (
+                f"{source.path} is an ONNX file, which can't teach; give the PyTorch model, or leave the student out"
+            )
+            raise UsageError(f"student {plan.student}: {words}")
     for recipe in plan.recipes or ():
         try:
             split(recipe)

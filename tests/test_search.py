@@ -1,14 +1,17 @@
 """What is tried and in which order, before anything is measured."""
 
+from pathlib import Path
+
 import pytest
 
 from costopt import plugins
 from costopt.errors import UsageError
 from costopt.heats import never_built
 from costopt.methods import Knob, Method, Offer
-from costopt.records import Data, Failed, Graph, InputSpec, Invalid, Machine, Plan, Skipped, Spec
+from costopt.records import Data, Failed, Graph, InputSpec, Invalid, Machine, ModelSource, Plan, Skipped, Spec
 from costopt.search import refuse_early
 from costopt.tries import Tries, what_to_try
+from tests import onnx_graphs
 
 HERE = Machine("a CPU", 4, 8 << 30, "Linux")
 IMAGE = InputSpec("image", ("batch", 1, 8, 8), "float32")
@@ -115,7 +118,18 @@ def test_a_batch_that_the_model_does_not_take_is_refused_with_the_remedy() -> No
 
 def test_a_torch_side_method_after_an_onnx_side_one_is_refused() -> None:
     with pytest.raises(UsageError, match="must come before"):
-        refuse_early(plan(recipes=((Spec("fp16"), Spec("fold_batchnorm")),)))
+        refuse_early(ModelSource("model.pt2"), plan(recipes=((Spec("fp16"), Spec("fold_batchnorm")),)))
+
+
+def test_a_student_that_is_not_there_is_refused_before_anything_is_measured() -> None:
+    with pytest.raises(UsageError, match="nosuch:small: there is no module 'nosuch'"):
+        refuse_early(ModelSource("model.pt2"), plan(student="nosuch:small"))
+
+
+def test_an_onnx_file_teaches_no_student(tmp_path: Path) -> None:
+    file = onnx_graphs.save_mlp(tmp_path / "mlp.onnx")
+    with pytest.raises(UsageError, match=r"mlp.onnx is an ONNX file, which can't teach; give the PyTorch model"):
+        refuse_early(ModelSource(str(file)), plan(student="tests.models:small_cnn"))
 
 
 def test_a_file_that_cannot_be_made_is_not_tried_again_for_other_providers() -> None:
