@@ -88,7 +88,7 @@ LAYERS = (
         "asked",
     },
     {"load", "modules", "transposed", "export", "parity", "worker", "placement", "precision", "ties", "observed"},
-    {"surgery", "fake_quantization", "students"},
+    {"surgery", "fake_quantization", "students", "width_times"},
     {"importance"},
     {"allotment", "reconstruction"},
     {"resuming", "shuffling", "augmentation", "acceleration", "imitation", "hidden", "attention"},
@@ -118,7 +118,7 @@ MAY_LOAD_HEAVY = {
     "training", "teaching", "fake_quantization", "labels", "students", "transposed",
     "layers", "activations", "ranges", "qdq", "smoothing", "equalization", "bias_correction",
     "ties", "observed", "surgery", "importance", "allotment", "reconstruction", "layer_times", "rounding_errors",
-    "sensitivity", "factorised", "folding", "four_bits",
+    "width_times", "sensitivity", "factorised", "folding", "four_bits",
 }  # fmt: skip
 FOUNDATION = {"errors", "units", "timings", "records", "measurements", "stats"}
 # Ideas that several plug-ins of a kind need, and that know nothing of any of them.
@@ -140,6 +140,7 @@ SHARED_BY_PLUGINS = {
     "bias_correction",
     "rounding_errors",
     "layer_times",
+    "width_times",
     "user_code",
     "sheets",
     "report_sheet",

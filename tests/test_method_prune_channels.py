@@ -39,7 +39,11 @@ def test_least_squares_brings_the_outputs_back_towards_the_original_s(name: str,
     held_out = {key: array[64:] for key, array in fresh.items()}
     seen = {key: array[:64] for key, array in fresh.items()}
     errors = [
-        relative_error(pruned(name, PruneChannels(0.2, importance, reconstruct), seen), original, held_out)
+        relative_error(
+            pruned(name, PruneChannels(macs=0.2, importance=importance, reconstruct=reconstruct), seen),
+            original,
+            held_out,
+        )
         for reconstruct in (True, False)
     ]
     assert errors[0] < errors[1]
@@ -99,7 +103,7 @@ def test_layers_share_the_loss_unevenly() -> None:
 @pytest.mark.parametrize(
     ("method", "words"),
     [
-        (PruneChannels(macs=0.0), "macs is the share of work that goes, between 0 and 1, not 0.0"),
+        (PruneChannels(macs=0.0), "macs is the share of the multiply-accumulates that go, between 0 and 1, not 0.0"),
         (PruneChannels(macs=1.0), "not 1.0"),
         (PruneChannels(round_to=0), "round_to must be at least 1, not 0"),
         (PruneChannels(samples=0), "0 of 64 calibration samples: one is needed at least"),

@@ -205,6 +205,6 @@ def test_the_forecast_of_work_is_what_is_counted_after_surgery(name: str) -> Non
     inputs = [torch.from_numpy(array) for array in patient.arrays(2).values()]
     structure = structure_of(module, inputs)
     gone = some_of(structure, 1)
-    forecast = structure.macs(gone, structure.work) / 2
+    forecast = structure.cost(gone, structure.work) / 2
     surgery.remove(module, structure, gone)
     assert sum(surgery.macs(module, inputs).values()) == pytest.approx(forecast)

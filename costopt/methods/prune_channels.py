@@ -25,26 +25,43 @@ layers that are called twice. It does badly where calibration is small against t
 1,536 neurons. Attention heads are the business of `prune_heads`.
 """
 
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from torch import fx
 
 from costopt import surgery
-from costopt.allotment import allotted, curves
+from costopt.allotment import Curve, allotted, curves, levels
 from costopt.errors import CandidateError, NotApplicable
 from costopt.importance import scores
 from costopt.methods import Context, Knob, TorchMethod
 from costopt.observed import Inputs, batches
 from costopt.reconstruction import reconstruct
 from costopt.records import Value
-from costopt.ties import Structure, structure_of
+from costopt.ties import Cost, Structure, shapes_of, structure_of
 from costopt.units import percent
+from costopt.width_times import width_times
 
 BATCH = 32
 TRIED_SAMPLES = 64
 """Samples on which every layer is tried at several widths."""
+
+DEFAULT_MACS = 0.5
+
+TIMED_WIDTHS = 5
+"""Widths of a layer's inputs, and of its outputs, at which it is timed."""
+
+Target = Literal["macs", "size", "latency"]
+
+COUNTED: Mapping[Target, str] = {
+    "macs": "multiply-accumulates",
+    "size": "parameters' bytes",
+    "latency": "milliseconds that the layers take",
+}
+
+log = logging.getLogger("costopt")
 
 
 @dataclass(frozen=True)
@@ -60,7 +77,9 @@ class PruneChannels(TorchMethod):
     automatic: ClassVar[tuple[Mapping[str, Value], ...]] = ({"macs": 0.25}, {"macs": 0.5})
     knob = Knob("macs", low=0.1, high=0.9, first=0.5)
 
-    macs: float = 0.5
+    macs: float | None = None
+    size: float | None = None
+    latency: float | None = None
     importance: Literal["group_norm", "activation", "taylor"] = "taylor"
     reconstruct: bool = True
     round_to: int = 16
@@ -72,36 +91,63 @@ class PruneChannels(TorchMethod):
         Raises NotApplicable when no layer can lose channels, or all together hold less work than should go;
         CandidateError when an option is out of range or there are no calibration samples.
         """
-        self._check()
+        target, share = self._asked()
         surgery.tidy(module)
         structure = structure_of(module, next(batches(module, context, 2, 2)))
         if not structure.groups:
             raise NotApplicable("no layer can lose channels: each width is fixed by an input, an output or a LayerNorm")
         teacher = surgery.copied(module)
-        gone = self._chosen(module, structure, context)
+        gone = self._chosen(module, structure, context, target, share)
         surgery.remove(module, structure, gone)
         if self.reconstruct:
             reconstruct(module, teacher, structure, gone, self._read(module, context), context.seed)
         return module
 
-    def _chosen(self, module: fx.GraphModule, structure: Structure, context: Context) -> surgery.Gone:
+    def _chosen(
+        self, module: fx.GraphModule, structure: Structure, context: Context, target: Target, asked: float
+    ) -> surgery.Gone:
         """The units that go."""
         found = scores(self.importance, module, structure, self._read(module, context), context.seed)
         tried = list(batches(module, context, BATCH, TRIED_SAMPLES))
         drawn = curves(module, structure, structure.groups, found, self.round_to, tried)
-        gone, share = allotted(structure, structure.work, drawn, found, self.macs)
-        if share < self.macs:
+        costs = _costs(module, structure, drawn, context, target)
+        gone, share = allotted(structure, costs, drawn, found, asked, jumps=target == "latency")
+        if share < asked:
             raise NotApplicable(
-                f"{percent(share)} of the multiply-accumulates sit in channels that can go, and {percent(self.macs)} "
-                "should: ask for less with macs"
+                f"{percent(share)} of the {COUNTED[target]} sit in channels that can go, and {percent(asked)} should: "
+                f"ask for less with {target}"
             )
+        log.info("prune_channels: %s of the %s go", percent(share), COUNTED[target])
         return gone
 
-    def _check(self) -> None:
-        if not 0 < self.macs < 1:
-            raise CandidateError("compress", f"macs is the share of work that goes, between 0 and 1, not {self.macs}")
+    def _asked(self) -> tuple[Target, float]:
+        """What is to get less, and the share of it that goes."""
+        shares: dict[Target, float | None] = {"macs": self.macs, "size": self.size, "latency": self.latency}
+        given = {target: share for target, share in shares.items() if share is not None} or {"macs": DEFAULT_MACS}
+        if len(given) > 1:
+            words = f"prune_channels takes one of macs, size and latency, not {' and '.join(given)}"
+            raise CandidateError("compress", words)
+        ((target, share),) = given.items()
+        if not 0 < share < 1:
+            words = f"{target} is the share of the {COUNTED[target]} that go, between 0 and 1, not {share}"
+            raise CandidateError("compress", words)
         if self.round_to < 1:
             raise CandidateError("compress", f"round_to must be at least 1, not {self.round_to}")
+        return target, share
 
     def _read(self, module: fx.GraphModule, context: Context) -> Iterator[Inputs]:
         return batches(module, context, BATCH, self.samples)
+
+
+def _costs(
+    module: fx.GraphModule, structure: Structure, drawn: Sequence[Curve], context: Context, target: Target
+) -> Sequence[Cost]:
+    """What each part of the model costs, counted in what is to get less."""
+    match target:
+        case "macs":
+            return structure.work
+        case "size":
+            return surgery.parameter_bytes(module, structure)
+        case "latency":
+            shapes = shapes_of(module, next(batches(module, context, 1, 1)))
+            return width_times(module, structure, shapes, levels(structure, drawn, TIMED_WIDTHS))
