@@ -88,8 +88,8 @@ LAYERS = (
         "asked",
     },
     {"load", "modules", "transposed", "export", "parity", "worker", "placement", "precision", "ties", "observed"},
-    {"surgery", "fake_quantization", "students", "width_times"},
-    {"importance"},
+    {"surgery", "fake_quantization", "students", "any_width"},
+    {"importance", "width_times"},
     {"allotment", "reconstruction"},
     {"resuming", "shuffling", "augmentation", "acceleration", "imitation", "hidden", "attention"},
     {"training", "pairing", "labels"},
@@ -118,7 +118,7 @@ MAY_LOAD_HEAVY = {
     "training", "teaching", "fake_quantization", "labels", "students", "transposed",
     "layers", "activations", "ranges", "qdq", "smoothing", "equalization", "bias_correction",
     "ties", "observed", "surgery", "importance", "allotment", "reconstruction", "layer_times", "rounding_errors",
-    "width_times", "sensitivity", "factorised", "folding", "four_bits",
+    "any_width", "width_times", "sensitivity", "factorised", "folding", "four_bits",
 }  # fmt: skip
 FOUNDATION = {"errors", "units", "timings", "records", "measurements", "stats"}
 # Ideas that several plug-ins of a kind need, and that know nothing of any of them.
@@ -140,6 +140,7 @@ SHARED_BY_PLUGINS = {
     "bias_correction",
     "rounding_errors",
     "layer_times",
+    "any_width",
     "width_times",
     "user_code",
     "sheets",

@@ -50,8 +50,8 @@ TRIED_SAMPLES = 64
 
 DEFAULT_MACS = 0.5
 
-TIMED_WIDTHS = 5
-"""Widths of a layer's inputs, and of its outputs, at which it is timed."""
+TIMED_WIDTHS = 17
+"""Widths of a layer's inputs, and of its outputs, at which it is timed, unless that gets too many."""
 
 Target = Literal["macs", "size", "latency"]
 
