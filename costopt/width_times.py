@@ -28,11 +28,13 @@ from costopt.ties import Places, Shape, Structure
 ROUNDS, CALLS = 3, 5
 """Rounds over all layers and widths, and timed calls of each in a round, of which the fastest counts."""
 
-MOST_TIMED = 300
-"""Layers of some width that are measured at most, unless three widths of each are more: 6 ms each and round, besides
-its calls."""
+LEVELS, FEWEST_LEVELS = 17, 3
+"""Widths of a layer's inputs, and of its outputs, to measure; where all are too many, half of the steps between them
+(17, 9, 5, 3)."""
 
-FEWEST_LEVELS = 3
+MOST_TIMED = 500
+"""Layers of some width that are measured, unless even the fewest levels are more: about 6 ms each and round, besides
+its calls."""
 
 REORDERING = frozenset({"ReorderInput", "ReorderOutput"})
 """ONNX Runtime's convolutions keep channels in blocks; between two of them nothing is put into another order."""

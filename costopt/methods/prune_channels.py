@@ -42,16 +42,13 @@ from costopt.reconstruction import reconstruct
 from costopt.records import Value
 from costopt.ties import Cost, Structure, shapes_of, structure_of
 from costopt.units import percent
-from costopt.width_times import width_times
+from costopt.width_times import LEVELS, width_times
 
 BATCH = 32
 TRIED_SAMPLES = 64
 """Samples on which every layer is tried at several widths."""
 
 DEFAULT_MACS = 0.5
-
-TIMED_WIDTHS = 17
-"""Widths of a layer's inputs, and of its outputs, at which it is timed, unless that gets too many."""
 
 Target = Literal["macs", "size", "latency"]
 
@@ -150,4 +147,4 @@ def _costs(
             return surgery.parameter_bytes(module, structure)
         case "latency":
             shapes = shapes_of(module, next(batches(module, context, 1, 1)))
-            return width_times(module, structure, shapes, levels(structure, drawn, TIMED_WIDTHS))
+            return width_times(module, structure, shapes, levels(structure, drawn, LEVELS))
