@@ -124,8 +124,15 @@ def _convolution_settings(
         layer = module.get_submodule(str(node.target))
         if not isinstance(layer, nn.modules.conv._ConvNd):
             return None
-        names = ("stride", "padding", "dilation", "output_padding", "groups", "transposed")
-        return {name: layer.__dict__[name] for name in names} | {"kernel": layer.kernel_size}
+        return {
+            "kernel": layer.kernel_size,
+            "stride": layer.stride,
+            "padding": layer.padding,
+            "dilation": layer.dilation,
+            "output_padding": layer.output_padding,
+            "groups": layer.groups,
+            "transposed": layer.transposed,
+        }
     if reader is None or not isinstance(node.target, OpOverload) or node.target.overloadpacket not in CONVOLUTIONS:
         return None
     kernel = tuple(len(axis) for axis in structure.parameters[reader.weight][2:] if axis is not None)
