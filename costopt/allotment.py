@@ -44,8 +44,10 @@ class Curve:
     errors: Scores
 
     def error(self, lost: int) -> float:
-        """The error when `lost` units are masked."""
-        return float(np.interp(lost, self.tried, self.errors))
+        """The error when `lost` units are masked; beyond the last number that was tried it rises on as before that."""
+        beyond = max(lost - self.tried[-1], 0)
+        slope = (self.errors[-1] - self.errors[-2]) / (self.tried[-1] - self.tried[-2]) if beyond else 0.0
+        return float(np.interp(lost, self.tried, self.errors) + slope * beyond)
 
     def next(self, lost: int) -> int | None:
         """How many are lost one step on: a width that is a multiple of the step is left, and never nothing."""

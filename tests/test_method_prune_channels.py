@@ -111,34 +111,44 @@ def test_a_walk_ends_where_enough_is_saved_and_on_no_width_that_saves_nothing(
     widths: list[int], steepness: list[float], share: float, block: int
 ) -> None:
     """Groups side by side, each with a cost that falls by blocks, and an error that rises with what it loses."""
+    structure, drawn = side_by_side(widths, steepness)
+    costs = [Blocks((group.units,), block) for group in structure.groups]
+    gone, saved = allotted(structure, costs, drawn, np.ones(sum(widths)), share, jumps=True)
+    left = [int((~gone[group.units]).sum()) for group in structure.groups]
+    assert saved == pytest.approx(1 - sum(costs[0].at([one]) for one in left) / sum(costs[0].at([w]) for w in widths))
+    assert saved >= share - 1e-9 or all(costs[0].at([one]) == 1 for one in left)
+    assert all(now % block == 0 or now == width for now, width in zip(left, widths, strict=True))
+
+
+def test_a_width_that_saves_next_to_nothing_does_not_hide_the_one_beyond() -> None:
+    """Of two layers one hardly matters, and gets faster by whole blocks, or by as little as noise may pretend."""
+    structure, drawn = side_by_side([64, 64], [0.01, 1.0])
+    stairs, slope = (group.units for group in structure.groups)
+    costs = [Blocks((stairs,), 16, for_each=1e-6), Blocks((slope,), 1)]
+    gone, _ = allotted(structure, costs, drawn, np.ones(128), share=0.02, jumps=True)  # of 4 + 64
+    assert [int((~gone[one]).sum()) for one in (stairs, slope)] == [32, 64]
+
+
+def side_by_side(widths: Sequence[int], steepness: Sequence[float]) -> tuple[Structure, list[Curve]]:
+    """Groups that touch each other nowhere, with errors in proportion to what goes."""
     ends = np.cumsum(widths)
     units = [np.arange(end - width, end) for end, width in zip(ends, widths, strict=True)]
     groups = tuple(Group(str(one[0]), one, one) for one in units)
-    structure = Structure(np.arange(ends[-1]), {}, {}, {}, (), (), groups, ())
     tried = [np.array([0, len(one) - 1]) for one in units]
-    drawn = [
-        Curve(group, group.units, 1, at, slope * at) for group, at, slope in zip(groups, tried, steepness, strict=False)
-    ]
-    costs = [Blocks((one,), block) for one in units]
-    gone, saved = allotted(structure, costs, drawn, np.ones(int(ends[-1])), share, jumps=True)
-    left = [int((~gone[one]).sum()) for one in units]
-    assert saved == pytest.approx(1 - sum(map(costs[0].blocks, left)) / sum(map(costs[0].blocks, widths)))
-    assert saved >= share - 1e-9 or all(costs[0].blocks(one) == 1 for one in left)
-    assert all(now % block == 0 or now == width for now, width in zip(left, widths, strict=True))
+    drawn = [Curve(one, one.units, 1, at, slope * at) for one, at, slope in zip(groups, tried, steepness, strict=False)]
+    return Structure(np.arange(ends[-1]), {}, {}, {}, (), (), groups, ()), drawn
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """A cost of one for each `block` places that are begun."""
+    """A cost of one for each `block` places that are begun, and of `for_each` place."""
 
     axes: tuple[Places, ...]
     block: int
-
-    def blocks(self, width: int) -> int:
-        return math.ceil(width / self.block)
+    for_each: float = 0.0
 
     def at(self, widths: Sequence[int]) -> float:
-        return float(sum(self.blocks(one) for one in widths))
+        return sum(math.ceil(one / self.block) + self.for_each * one for one in widths)
 
 
 @pytest.mark.parametrize("importance", ["group_norm", "activation", "taylor"])
@@ -197,6 +207,12 @@ def test_a_group_gets_narrower_in_steps_and_never_vanishes() -> None:
     while (further := curve.next(lost[-1])) is not None:
         lost.append(further)
     assert [30 - one for one in lost] == [30, 24, 16, 8]
+
+
+def test_what_goes_beyond_the_narrowest_width_that_was_tried_is_not_free() -> None:
+    units = np.arange(64)
+    curve = Curve(Group("layer", units, units), units, 4, np.array([0, 32, 56]), np.array([0.0, 0.1, 0.4]))
+    assert [curve.error(lost) for lost in (16, 32, 56, 60)] == pytest.approx([0.05, 0.1, 0.4, 0.45])
 
 
 def test_layers_share_the_loss_unevenly() -> None:

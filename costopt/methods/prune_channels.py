@@ -89,8 +89,9 @@ class PruneChannels(TorchMethod):
 
     Give one of `macs` (0.5 if none is given), `size` and `latency`, each between 0 and 1 (see above). `round_to` is
     what widths are multiples of (less in layers that are narrower already): kernels work on 16 channels at a time, and
-    in 8 bits a convolution of 8 channels takes longer than one of 16 (28 and 200 billion multiply-accumulates a second; ONNX
-    Runtime 1.31.1, 2-core x86 with VNNI, measured 2026-11). `samples` is how many calibration samples are read at most.
+    in 8 bits a convolution of 8 channels takes longer than one of 16 (28 and 200 billion multiply-accumulates a second;
+    ONNX Runtime 1.31.1, 2-core x86 with VNNI, measured 2026-11). `samples` is how many calibration samples are read at
+    most.
     """
 
     automatic: ClassVar[tuple[Mapping[str, Value], ...]] = ({"macs": 0.25}, {"macs": 0.5})
