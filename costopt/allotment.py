@@ -111,14 +111,14 @@ def _error(wanted: list[list[Tensor]], got: list[list[Tensor]]) -> float:
     return float(np.mean(errors))
 
 
-def levels(structure: Structure, drawn: Sequence[Curve], count: int) -> list[Gone]:
-    """What goes when all groups get narrower together, in `count` steps from their full widths to their smallest."""
+def levels(structure: Structure, drawn: Sequence[Curve]) -> list[Gone]:
+    """What goes when all groups get narrower together, from their full widths on, so that each comes by all of its."""
+    losses = [[0, *curve.further(0)] for curve in drawn]
     found = []
-    for share in np.linspace(0, 1, count):
+    for share in np.linspace(0, 1, max(map(len, losses))):
         gone = np.zeros(structure.count, dtype=bool)
-        for curve in drawn:
-            losses = [0, *curve.further(0)]
-            gone[curve.order[: losses[round(share * (len(losses) - 1))]]] = True
+        for curve, lost in zip(drawn, losses, strict=True):
+            gone[curve.order[: lost[round(share * (len(lost) - 1))]]] = True
         found.append(gone)
     return found
 

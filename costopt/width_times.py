@@ -2,8 +2,8 @@
 
 Work and time are different things: a kernel that computes 16 channels at a time takes as long for 17 as for 32, and
 one that waits for memory gains nothing from less arithmetic. So each layer is run alone, with the shape that really
-flows into it, at a grid of widths of its inputs and outputs, by ONNX Runtime on one thread; between the widths of the
-grid, time is interpolated. Layers that are alike (operator, attributes, sizes, widths) are measured once. Such tables
+flows into it, at all widths that its inputs and outputs may get, by ONNX Runtime on one thread. Where several groups
+lie side by side on one axis, time is interpolated between the widths at which all get narrower together. Layers that are alike (operator, attributes, sizes, widths) are measured once. Such tables
 of times by layer and width are those of NetAdapt (Yang et al. 2018, https://arxiv.org/abs/1804.03230, section 3.3).
 
 A convolution of 3 x 3 over 14 x 14 places, 64 channels in: 121 microseconds for 52 to 64 channels out, 154 for 68. Of a
@@ -16,31 +16,27 @@ no width that channel pruning changes.
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import fx
 
 from costopt import layer_times
+from costopt.allotment import Curve, levels
 from costopt.any_width import Kind, layers
+from costopt.surgery import Gone
 from costopt.ties import Places, Shape, Structure
 
 ROUNDS, CALLS = 3, 5
 """Rounds over all layers and widths, and timed calls of each in a round, of which the fastest counts."""
 
-LEVELS, FEWEST_LEVELS = 17, 3
-"""Widths of a layer's inputs, and of its outputs, to measure; where all are too many, half of the steps between them
-(17, 9, 5, 3)."""
-
-MOST_TIMED = 300
-"""Layers of some width that are measured, unless even the fewest levels are more: about 6 ms each and round, besides
-its calls."""
+MOST_TIMED, FEWEST_WIDTHS = 300, 4
+"""Layers of some width that are measured, about 6 ms each and round besides the calls: where all widths are more, those
+groups that have more than the fewest take every other one."""
 
 REORDERING = frozenset({"ReorderInput", "ReorderOutput"})
 """ONNX Runtime's convolutions keep channels in blocks; between two of them nothing is put into another order."""
-
-Gone = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -63,24 +59,29 @@ class WidthTimes:
 
 
 def width_times(
-    module: fx.GraphModule,
-    structure: Structure,
-    shapes: Mapping[fx.Node, Sequence[Shape]],
-    levels: Sequence[Gone],
-) -> list[WidthTimes]:
-    """The times of every layer with weights, by its widths.
+    module: fx.GraphModule, structure: Structure, shapes: Mapping[fx.Node, Sequence[Shape]], drawn: Sequence[Curve]
+) -> tuple[list[WidthTimes], Sequence[Curve]]:
+    """The times of every layer with weights, by the widths that its groups take, and the curves with those widths.
 
-    `shapes` are those of all values for the batch that is to be timed. Each of `levels` marks units that may be gone
-    together, from none to as many as can be; what they leave of an axis are the widths at which it is measured. Where
-    that is more than `MOST_TIMED`, every other one is left out.
+    `shapes` are those of all values for the batch that is to be timed. Where all widths are more than `MOST_TIMED`, the
+    curves get larger steps, so that a walk ends on none that was not measured.
     Raises CandidateError when ONNX Runtime can't run a layer.
     """
-    grids = _grids(structure, list(layers(module, structure, shapes)), levels)
+    found = list(layers(module, structure, shapes))
+    grids = _grids(structure, found, drawn)
+    while len({kind for grid in grids for kind in grid.kinds}) > MOST_TIMED and any(map(_has_many_widths, drawn)):
+        drawn = [replace(one, step=2 * one.step) if _has_many_widths(one) else one for one in drawn]
+        grids = _grids(structure, found, drawn)
     times_ms = fastest_of_rounds(kind for grid in grids for kind in grid.kinds)
-    return [
+    tables = [
         WidthTimes(grid.axes, grid.widths, np.array([times_ms[kind] for kind in grid.kinds]).reshape(grid.size))
         for grid in grids
     ]
+    return tables, drawn
+
+
+def _has_many_widths(curve: Curve) -> bool:
+    return len(list(curve.further(0))) >= FEWEST_WIDTHS
 
 
 @dataclass(frozen=True)
@@ -98,13 +99,11 @@ class _Grid:
 
 
 def _grids(
-    structure: Structure, found: Sequence[tuple[Kind, tuple[Places, ...]]], levels: Sequence[Gone]
+    structure: Structure, found: Sequence[tuple[Kind, tuple[Places, ...]]], drawn: Sequence[Curve]
 ) -> list[_Grid]:
-    """Where to measure each layer: at what the levels leave, or half of them."""
-    grids = [_grid(kind, axes, tuple(_widths(structure, axis, levels) for axis in axes)) for kind, axes in found]
-    if len({kind for grid in grids for kind in grid.kinds}) <= MOST_TIMED or len(levels) <= FEWEST_LEVELS:
-        return grids
-    return _grids(structure, found, levels[::2])
+    """Where to measure each layer."""
+    narrowing = levels(structure, drawn)
+    return [_grid(kind, axes, tuple(_widths(structure, axis, narrowing) for axis in axes)) for kind, axes in found]
 
 
 def _grid(kind: Kind, axes: tuple[Places, ...], widths: tuple[Places, ...]) -> _Grid:
@@ -112,9 +111,9 @@ def _grid(kind: Kind, axes: tuple[Places, ...], widths: tuple[Places, ...]) -> _
     return _Grid(axes, widths, tuple(kind.of_widths(one) for one in combined))
 
 
-def _widths(structure: Structure, axis: Places, levels: Sequence[Gone]) -> Places:
-    """How many places the levels leave on an axis, ascending."""
-    left = {int(structure.kept(axis, gone).sum()) for gone in levels}
+def _widths(structure: Structure, axis: Places, narrowing: Sequence[Gone]) -> Places:
+    """How many places are left on an axis while all groups get narrower, ascending."""
+    left = {int(structure.kept(axis, gone).sum()) for gone in narrowing}
     return np.array(sorted(left - {0}), dtype=np.int64)
 
 

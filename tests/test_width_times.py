@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, fx, nn
 
 from costopt import any_width, surgery, width_times
+from costopt.allotment import Curve
 from costopt.any_width import Kind
 from costopt.surgery import Gone
 from costopt.ties import Structure, shapes_of, structure_of
@@ -134,8 +135,9 @@ def test_at_a_width_that_was_measured_the_time_is_the_measured_one(table: WidthT
             assert table.at([int(inputs), int(outputs)]) == pytest.approx(table.times_ms[row, column])
 
 
-def measured(monkeypatch: pytest.MonkeyPatch, levels: int) -> tuple[list[Kind], list[WidthTimes]]:
-    """What of the small residual CNN is timed, in order, when each layer takes as many ms as it has channels."""
+def measured(monkeypatch: pytest.MonkeyPatch, step: int) -> tuple[list[Kind], list[WidthTimes], list[int]]:
+    """What of the small residual CNN is timed, in order, when each layer takes as many ms as it has channels; the
+    tables; and the steps between the widths."""
     timed: list[Kind] = []
 
     def kind_ms(kind: Kind) -> float:
@@ -145,28 +147,31 @@ def measured(monkeypatch: pytest.MonkeyPatch, levels: int) -> tuple[list[Kind], 
     monkeypatch.setattr(width_times, "kind_ms", kind_ms)
     module, inputs = PATIENTS["cnn"].graph(), inputs_of("cnn", 2)
     structure = structure_of(module, inputs)
-    widths = []
-    for level in np.linspace(0, 0.75, levels):
-        gone = np.zeros(structure.count, dtype=bool)
-        for group in structure.groups:
-            gone[group.units[: round(level * len(group.units))]] = True
-        widths.append(gone)
-    return timed, width_times.width_times(module, structure, shapes_of(module, inputs), widths)
+    drawn = [Curve(one, one.units, step, np.array([0, 1]), np.array([0.0, 1.0])) for one in structure.groups]
+    tables, drawn_for = width_times.width_times(module, structure, shapes_of(module, inputs), drawn)
+    return timed, tables, [one.step for one in drawn_for]
 
 
 def test_layers_that_are_alike_are_measured_once_in_each_round(monkeypatch: pytest.MonkeyPatch) -> None:
-    timed, tables = measured(monkeypatch, 3)
+    timed, tables, steps = measured(monkeypatch, 3)
+    assert set(steps) == {3}
     assert len(timed) == width_times.ROUNDS * len(set(timed))
     alike = [table for table in tables if table.times_ms.shape == (3, 3)]
     assert len(alike) == 4  # four convolutions of 8 by 8 channels
     assert len(set(timed)) == 9 + 3 + 3  # one grid for them, one row for the first layer, one for the last
-    assert alike[0].times_ms[0].tolist() == [2 + 2, 2 + 5, 2 + 8]
+    assert alike[0].times_ms[0].tolist() == [3 + 3, 3 + 6, 3 + 8]
 
 
-def test_of_too_many_widths_every_other_one_is_left_out_but_the_widest_and_the_narrowest(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(width_times, "MOST_TIMED", 20)
-    timed, tables = measured(monkeypatch, 5)
-    assert len(set(timed)) <= 20
-    assert {tuple(widths.tolist()) for table in tables for widths in table.widths if len(widths) > 1} == {(2, 5, 8)}
+def test_of_too_many_widths_every_other_one_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(width_times, "MOST_TIMED", 30)
+    timed, tables, steps = measured(monkeypatch, 1)
+    assert set(steps) == {2}
+    assert len(set(timed)) == 16 + 4 + 4
+    assert {tuple(widths.tolist()) for table in tables for widths in table.widths[:1]} == {(1,), (2, 4, 6, 8)}
+
+
+def test_few_widths_are_all_measured_however_many_layers_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(width_times, "MOST_TIMED", 1)
+    timed, _, steps = measured(monkeypatch, 2)
+    assert set(steps) == {2}
+    assert len(set(timed)) == 16 + 4 + 4

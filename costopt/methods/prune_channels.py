@@ -55,7 +55,7 @@ from typing import ClassVar, Literal
 from torch import fx
 
 from costopt import surgery
-from costopt.allotment import Curve, allotted, curves, levels
+from costopt.allotment import Curve, allotted, curves
 from costopt.errors import CandidateError, NotApplicable
 from costopt.importance import scores
 from costopt.methods import Context, Knob, TorchMethod
@@ -64,7 +64,7 @@ from costopt.reconstruction import reconstruct
 from costopt.records import Value
 from costopt.ties import Cost, Structure, shapes_of, structure_of
 from costopt.units import percent
-from costopt.width_times import LEVELS, width_times
+from costopt.width_times import width_times
 
 BATCH = 32
 TRIED_SAMPLES = 64
@@ -130,8 +130,8 @@ class PruneChannels(TorchMethod):
         """The units that go."""
         found = scores(self.importance, module, structure, self._read(module, context), context.seed)
         tried = list(batches(module, context, BATCH, TRIED_SAMPLES))
-        drawn = curves(module, structure, structure.groups, found, self.round_to, tried)
-        costs = _costs(module, structure, drawn, context, target)
+        drawn: Sequence[Curve] = curves(module, structure, structure.groups, found, self.round_to, tried)
+        costs, drawn = _costs(module, structure, drawn, context, target)
         gone, share = allotted(structure, costs, drawn, found, asked, jumps=target == "latency")
         if share < asked:
             raise NotApplicable(
@@ -162,13 +162,13 @@ class PruneChannels(TorchMethod):
 
 def _costs(
     module: fx.GraphModule, structure: Structure, drawn: Sequence[Curve], context: Context, target: Target
-) -> Sequence[Cost]:
-    """What each part of the model costs, counted in what is to get less."""
+) -> tuple[Sequence[Cost], Sequence[Curve]]:
+    """What each part of the model costs, counted in what is to get less, and the curves at widths where that is known."""
     match target:
         case "macs":
-            return structure.work
+            return structure.work, drawn
         case "size":
-            return surgery.parameter_bytes(module, structure)
+            return surgery.parameter_bytes(module, structure), drawn
         case "latency":
             shapes = shapes_of(module, next(batches(module, context, 1, 1)))
-            return width_times(module, structure, shapes, levels(structure, drawn, LEVELS))
+            return width_times(module, structure, shapes, drawn)
