@@ -22,25 +22,25 @@ https://arxiv.org/abs/1801.05787 (importance by Taylor's formula); He et al., ht
 (reconstruction); Yang et al., NetAdapt, https://arxiv.org/abs/1804.03230 (tables of times).
 
 Cost: some forward passes over calibration samples for each layer, and memory for what a layer gives on all
-samples; of `latency` some seconds more (3 for the 54 layers of a ResNet-50).
+samples; of `latency` some seconds more (6 for the 54 layers of a ResNet-50, 128 x 128 pixels).
 
-A residual CNN of 37 million multiply-accumulates, 1.23 MB and 0.65 ms in its layers loses top-1 (93.65 %) as follows:
+A residual CNN of 37 million multiply-accumulates, 1.23 MB, 0.650 ms in its layers and 93.65 % top-1:
 
-    asked for       multiply-accumulates   bytes     ms    top-1   without reconstruction
-    macs 0.5                      45 % left   40 %   48 %   92.0 %   36 %
-    size 0.5                      70 %        47 %   71 %   92.7 %   53 %
-    latency 0.5                   42 %        34 %   45 %   91.7 %
-    macs 0.7                      29 %        30 %   32 %   91.2 %   11 %
-    latency 0.7                   25 %        20 %   28 %   90.2 %
+    asked for      multiply-accumulates left   bytes left   ms left   top-1    without reconstruction
+    macs 0.5       45 %                        40 %         48 %      92.0 %   36 %
+    size 0.5       70 %                        47 %         72 %      92.7 %   53 %
+    latency 0.5    42 %                        34 %         45 %      91.7 %
+    macs 0.7       29 %                        30 %         32 %      91.2 %   11 %
+    latency 0.7    25 %                        25 %         29 %      90.3 %
 
 (The first 2,000 test images of Fashion-MNIST, 512 unlabelled training images, other options at their defaults; times
 are the least of 120 calls, of float32 layers alone on one thread; ONNX Runtime 1.31.1, shared 2-core x86 with AVX-512,
-measured 2026-11.) Large shares gain from `distill` afterwards. At multiples of 16 channels time follows work there, and
-`latency` finds much the same widths as `macs`. Of finer widths it takes the fast ones: with `round_to: 8` it keeps to
-multiples of 16 (0.312 ms, 92.0 %) where `macs: 0.5` goes to 24 channels (0.347 ms, 92.6 %).
+measured 2026-11.) Large shares gain from `distill` afterwards.
 
-What `latency` finds can differ from run to run where two choices are near: times are measured. ONNX Runtime tells them
-in whole microseconds, so that layers of a few of them may seem to have nothing to save.
+At multiples of 16 channels time follows work there, and `latency` finds much the same widths as `macs`. Where widths
+may be finer it keeps to the fast ones: with `round_to: 4` it leaves multiples of 16, 0.310 ms and 92.0 %, where `macs:
+0.5` goes to 20 and 24 channels, 0.465 ms and 92.5 %. What it finds may differ from run to run where two choices are
+near. ONNX Runtime tells times in whole microseconds: layers of a few may seem to have nothing to save.
 
 It fails where widths can't change: a transformer's residual width (LayerNorm mixes its channels), recurrent layers,
 layers that are called twice. It does badly where calibration is small against the width of a layer: 100 sentences for
@@ -163,7 +163,7 @@ class PruneChannels(TorchMethod):
 def _costs(
     module: fx.GraphModule, structure: Structure, drawn: Sequence[Curve], context: Context, target: Target
 ) -> tuple[Sequence[Cost], Sequence[Curve]]:
-    """What each part of the model costs, counted in what is to get less, and the curves at widths where that is known."""
+    """What each part of the model costs, counted in what is to get less; and curves by widths where that is known."""
     match target:
         case "macs":
             return structure.work, drawn
