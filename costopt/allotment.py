@@ -6,11 +6,14 @@ important units are masked at a few widths, and the change of the outputs on cal
     error = |y' - y|^2 / |y|^2,
 
 which adds up over groups when the changes are small and point anywhere. Then, step by step, the group goes on that has
-the smallest error for each multiply-accumulate saved (a greedy walk along the curves), until enough is saved. A layer
-that hardly matters thus loses most of its channels, and one that everything hangs on keeps them.
+the smallest error for what is saved (a greedy walk along the curves), until enough is saved. A layer that hardly
+matters thus loses most of its channels, and one that everything hangs on keeps them.
+
+What is saved is counted in whatever should get less: multiply-accumulates, bytes, or milliseconds. A width that saves
+nothing is passed over: of milliseconds, a narrower layer does not always take fewer.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +24,7 @@ from torch import Tensor, fx
 from costopt.importance import Scores
 from costopt.observed import Inputs, floats
 from costopt.surgery import Gone, masked
-from costopt.ties import Group, Structure, Work
+from costopt.ties import Cost, Group, Structure
 
 TRIED = (0.25, 0.5, 0.75, 0.875)
 """Shares of a group that are masked to draw its curve; what lies between is interpolated."""
@@ -41,14 +44,22 @@ class Curve:
     errors: Scores
 
     def error(self, lost: int) -> float:
-        """The error when `lost` units are masked."""
-        return float(np.interp(lost, self.tried, self.errors))
+        """The error when `lost` units are masked; beyond the last number that was tried it rises on as before that."""
+        beyond = max(lost - self.tried[-1], 0)
+        slope = (self.errors[-1] - self.errors[-2]) / (self.tried[-1] - self.tried[-2]) if beyond else 0.0
+        return float(np.interp(lost, self.tried, self.errors) + slope * beyond)
 
     def next(self, lost: int) -> int | None:
         """How many are lost one step on: a width that is a multiple of the step is left, and never nothing."""
         left = len(self.order) - lost
         narrower = (left - 1) // self.step * self.step
         return len(self.order) - narrower if narrower > 0 else None
+
+    def further(self, lost: int) -> Iterator[int]:
+        """How many are lost at each step from here, to the smallest width."""
+        while (further := self.next(lost)) is not None:
+            lost = further
+            yield lost
 
 
 def step_of(width: int, round_to: int) -> int:
@@ -100,48 +111,73 @@ def _error(wanted: list[list[Tensor]], got: list[list[Tensor]]) -> float:
     return float(np.mean(errors))
 
 
-def allotted(
-    structure: Structure, work: Sequence[Work], drawn: Sequence[Curve], found: Scores, share: float
-) -> tuple[Gone, float]:
-    """Which units go so that `share` of the `work` goes, and the share that really does.
+def levels(structure: Structure, drawn: Sequence[Curve]) -> list[Gone]:
+    """What goes when all groups get narrower together, from their full widths on, so that each comes by all of its."""
+    losses = [[0, *curve.further(0)] for curve in drawn]
+    found = []
+    for share in np.linspace(0, 1, max(map(len, losses))):
+        gone = np.zeros(structure.count, dtype=bool)
+        for curve, lost in zip(drawn, losses, strict=True):
+            gone[curve.order[: lost[round(share * (len(lost) - 1))]]] = True
+        found.append(gone)
+    return found
 
-    The second number is smaller than `share` when the groups hold no more.
+
+def allotted(
+    structure: Structure,
+    costs: Sequence[Cost],
+    drawn: Sequence[Curve],
+    found: Scores,
+    share: float,
+    jumps: bool = False,
+) -> tuple[Gone, float]:
+    """Which units go so that `share` of the `costs` goes, and the share that really does.
+
+    The second number is smaller than `share` when the groups hold no more. With `jumps` a group may leave out widths,
+    where those beyond save more for their error, as is so of time; else it goes on by single steps.
     """
     gone = np.zeros(structure.count, dtype=bool)
     lost = [0] * len(drawn)
-    reach = [
-        [one for one in work if any(np.isin(curve.order, structure.unit[axis]).any() for axis in one.axes)]
-        for curve in drawn
-    ]
-    total = now = structure.macs(gone, work)
+    reach = [_touched(structure, costs, curve) for curve in drawn]
+    total = now = structure.cost(gone, costs)
     while now > (1 - share) * total:
+        enough = now - (1 - share) * total if jumps else 0.0
         steps = [
-            _step(structure, touched, curve, at, gone) for touched, curve, at in zip(reach, drawn, lost, strict=True)
+            _step(structure, touched, curve, at, gone, enough)
+            for touched, curve, at in zip(reach, drawn, lost, strict=True)
         ]
         price, best = min((step[0], index) for index, step in enumerate(steps))
         if price == np.inf:
             break
         lost[best] = steps[best][1]
         gone[drawn[best].order[: lost[best]]] = True
-        now = structure.macs(gone, work)
+        now = structure.cost(gone, costs)
     _spare(structure, gone, found)
-    return gone, 1 - structure.macs(gone, work) / total
+    return gone, 1 - structure.cost(gone, costs) / total if total else 0.0
 
 
-def _touched(structure: Structure, work: Sequence[Work], curve: Curve) -> list[Work]:
-    """The part of the work that depends on a group."""
-    return [one for one in work if any(np.isin(curve.order, structure.unit[axis]).any() for axis in one.axes)]
+def _touched(structure: Structure, costs: Sequence[Cost], curve: Curve) -> list[Cost]:
+    """The costs that depend on a group."""
+    return [one for one in costs if any(np.isin(curve.order, structure.unit[axis]).any() for axis in one.axes)]
 
 
-def _step(structure: Structure, touched: Sequence[Work], curve: Curve, lost: int, gone: Gone) -> tuple[float, int]:
-    """Error for each multiply-accumulate saved by the next step of a group, and what is lost then."""
-    further = curve.next(lost)
-    if further is None:
-        return np.inf, lost
-    after = gone.copy()
-    after[curve.order[:further]] = True
-    saved = structure.macs(gone, touched) - structure.macs(after, touched)
-    return (curve.error(further) - curve.error(lost)) / max(saved, 1e-9), further
+def _step(
+    structure: Structure, touched: Sequence[Cost], curve: Curve, lost: int, gone: Gone, enough: float
+) -> tuple[float, int]:
+    """The least error for what is saved by a step of a group, and what is lost then.
+
+    Steps up to the first that saves something, and at least `enough`, are looked at.
+    """
+    before, best = structure.cost(gone, touched), (np.inf, lost)
+    for further in curve.further(lost):
+        after = gone.copy()
+        after[curve.order[:further]] = True
+        saved = before - structure.cost(after, touched)
+        if saved > 0:
+            best = min(best, ((curve.error(further) - curve.error(lost)) / saved, further))
+            if saved >= enough:
+                break
+    return best
 
 
 def _spare(structure: Structure, gone: Gone, found: Scores) -> None:

@@ -10,7 +10,7 @@ Rounding what flows into a product is part of its cost. A convolution gets its i
 import json
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -109,14 +109,22 @@ def _kind(alone: onnx.ModelProto) -> str:
 def _kernels_ms(alone: onnx.ModelProto, layer: Layer, array: Floats) -> float:
     """The time of the layer's kernels, each that of its fastest call."""
     uncounted = BOUNDARIES if layer.node.op_type.startswith("Conv") else frozenset[str]()
+    return fastest_ms(alone, {layer.input: array}, uncounted)
+
+
+def fastest_ms(alone: onnx.ModelProto, feed: Arrays, uncounted: Collection[str] = (), calls: int = CALLS) -> float:
+    """The milliseconds of a model's kernels on one thread, each that of its fastest call.
+
+    Operators in `uncounted` take no time. Raises CandidateError when the model can't be run.
+    """
     micros: defaultdict[str, list[int]] = defaultdict(list)
-    for event in _profile(alone, {layer.input: array}):
+    for event in _profile(alone, feed, calls):
         if event["name"].endswith("_kernel_time") and event["args"]["op_name"] not in uncounted:
             micros[event["name"]].append(event["dur"])
-    return 1e-3 * sum(min(calls[WARM_CALLS:]) for calls in micros.values())
+    return 1e-3 * sum(min(taken[WARM_CALLS:]) for taken in micros.values())
 
 
-def _profile(alone: onnx.ModelProto, feed: Arrays) -> list[Event]:
+def _profile(alone: onnx.ModelProto, feed: Arrays, calls: int) -> list[Event]:
     """ONNX Runtime's events of some calls on one thread. Nothing is left on the disk."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = rewriting.ERRORS_ONLY
@@ -124,7 +132,7 @@ def _profile(alone: onnx.ModelProto, feed: Arrays) -> list[Event]:
     with rewriting.third_party("profiling a layer"), tempfile.TemporaryDirectory(prefix="costopt-") as folder:
         options.profile_file_prefix = str(Path(folder, "profile"))
         session = onnxruntime.InferenceSession(alone.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        for _ in range(WARM_CALLS + CALLS):
+        for _ in range(WARM_CALLS + calls):
             session.run(None, feed)
         events: list[Event] = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
         return events

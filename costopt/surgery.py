@@ -19,7 +19,7 @@ from torch import Tensor, fx, nn
 from torch._ops import OpOverload
 
 from costopt.errors import CandidateError
-from costopt.ties import Axes, Structure, arguments_of, structure_of
+from costopt.ties import Axes, Structure, Work, arguments_of, structure_of
 
 aten = torch.ops.aten
 
@@ -33,12 +33,21 @@ def macs(module: fx.GraphModule, inputs: Sequence[Tensor]) -> dict[str, int]:
     The first axis of the first input is taken for the batch. What recurrent layers compute is not counted.
     """
     batch = len(inputs[0])
-    return {one.node: one.macs // batch for one in structure_of(module, inputs).work}
+    return {one.name: one.full // batch for one in structure_of(module, inputs).work}
 
 
 def parameters(module: nn.Module) -> int:
     """How many trained numbers the module holds, shared ones once."""
     return sum(one.numel() for one in module.parameters())
+
+
+def parameter_bytes(module: fx.GraphModule, structure: Structure) -> tuple[Work, ...]:
+    """The bytes of each parameter, shared ones once, and the axes along which they can go."""
+    axes = structure.parameters
+    return tuple(
+        Work(name, one.nbytes, tuple(axis for axis in axes.get(name, ()) if axis is not None))
+        for name, one in module.named_parameters()
+    )
 
 
 def copied(module: fx.GraphModule) -> fx.GraphModule:

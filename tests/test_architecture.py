@@ -89,9 +89,9 @@ LAYERS = (
         "asked",
     },
     {"load", "modules", "transposed", "export", "parity", "worker", "placement", "precision", "ties", "observed"},
-    {"surgery", "fake_quantization", "students"},
+    {"surgery", "fake_quantization", "students", "any_width"},
     {"importance"},
-    {"allotment", "reconstruction"},
+    {"allotment", "width_times", "reconstruction"},
     {"resuming", "shuffling", "augmentation", "acceleration", "imitation", "hidden", "attention"},
     {"training", "pairing", "labels"},
     {"padding"},
@@ -119,7 +119,7 @@ MAY_LOAD_HEAVY = {
     "pairing", "padding", "training", "teaching", "fake_quantization", "labels", "students", "transposed",
     "layers", "activations", "ranges", "qdq", "smoothing", "equalization", "bias_correction",
     "ties", "observed", "surgery", "importance", "allotment", "reconstruction", "layer_times", "rounding_errors",
-    "sensitivity", "factorised", "folding", "four_bits",
+    "any_width", "width_times", "sensitivity", "factorised", "folding", "four_bits",
 }  # fmt: skip
 FOUNDATION = {"errors", "units", "timings", "records", "verdict", "measurements", "stats"}
 # Ideas that several plug-ins of a kind need, and that know nothing of any of them.
@@ -141,6 +141,8 @@ SHARED_BY_PLUGINS = {
     "bias_correction",
     "rounding_errors",
     "layer_times",
+    "any_width",
+    "width_times",
     "user_code",
     "sheets",
     "report_sheet",

@@ -205,6 +205,18 @@ def test_the_forecast_of_work_is_what_is_counted_after_surgery(name: str) -> Non
     inputs = [torch.from_numpy(array) for array in patient.arrays(2).values()]
     structure = structure_of(module, inputs)
     gone = some_of(structure, 1)
-    forecast = structure.macs(gone, structure.work) / 2
+    forecast = structure.cost(gone, structure.work) / 2
     surgery.remove(module, structure, gone)
     assert sum(surgery.macs(module, inputs).values()) == pytest.approx(forecast)
+
+
+@pytest.mark.parametrize("name", ["cnn", "inverted", "encoder", "autoencoder", "recommender"])
+def test_the_forecast_of_bytes_is_what_the_parameters_hold_after_surgery(name: str) -> None:
+    patient = PATIENTS[name]
+    module = patient.graph()
+    structure = structured(module, patient.arrays(2))
+    gone = some_of(structure, 1)
+    held = surgery.parameter_bytes(module, structure)
+    assert sum(one.full for one in held) == 4 * surgery.parameters(module)
+    surgery.remove(module, structure, gone)
+    assert structure.cost(gone, held) == pytest.approx(4 * surgery.parameters(module))

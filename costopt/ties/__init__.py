@@ -22,7 +22,7 @@ torch-pruning, reads the tape of autograd, where parameters of plain aten calls,
 of exported graphs are not seen. (2026-11, version 1.6.1: of 9 kinds of exported model, pruning broke 4.)
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,21 +34,29 @@ from torch._ops import OpOverload
 
 from costopt.ties.layers import LAYERS, MODULES, unknown_module
 from costopt.ties.moves import MOVES, pointwise
-from costopt.ties.structure import NO_PLACES, Axes, Axis, Group, Places, Reader, Shape, Structure, Work
+from costopt.ties.structure import NO_PLACES, Axes, Axis, Cost, Group, Places, Reader, Shape, Structure, Work
 from costopt.ties.walk import Walk, arguments_of, unknown
 
-__all__ = ["Axes", "Axis", "Group", "Places", "Reader", "Structure", "Work", "arguments_of", "structure_of"]
+__all__ = [
+    "Axes", "Axis", "Cost", "Group", "Places", "Reader", "Shape", "Structure", "Work",
+    "arguments_of", "shapes_of", "structure_of",
+]  # fmt: skip
 
 
 def structure_of(module: fx.GraphModule, inputs: Sequence[Tensor]) -> Structure:
     """Walk the graph; `inputs` are one small batch, run once for the sizes of all values."""
-    sizes = _Sizes(module)
-    with torch.no_grad():
-        sizes.run(*inputs)
-    walk = Walk(module, sizes.shapes)
+    walk = Walk(module, shapes_of(module, inputs))
     for node in module.graph.nodes:
         walk.values[node] = _visited(walk, node)
     return _numbered(walk)
+
+
+def shapes_of(module: fx.GraphModule, inputs: Sequence[Tensor]) -> Mapping[fx.Node, Sequence[Shape]]:
+    """The sizes of every tensor that each node gives for this batch."""
+    sizes = _Sizes(module)
+    with torch.no_grad():
+        sizes.run(*inputs)
+    return sizes.shapes
 
 
 class _Sizes(fx.Interpreter):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,13 +28,31 @@ class Reader:
     axis: int
 
 
+class Cost(Protocol):
+    """What a part of a model costs, told from how many places are left on each of its axes."""
+
+    @property
+    def axes(self) -> tuple[Places, ...]:
+        """The axes that it depends on."""
+
+    def at(self, widths: Sequence[int]) -> float:
+        """What it costs when so many places are left on each axis."""
+
+
 @dataclass(frozen=True)
 class Work:
-    """Multiply-accumulates of a node for the batch that was run, and the axes that they are proportional to."""
+    """A cost in proportion to each of its axes: multiply-accumulates of a node, bytes of a weight.
 
-    node: str
-    macs: int
+    `full` is what it is at full width.
+    """
+
+    name: str
+    full: int
     axes: tuple[Places, ...]
+
+    def at(self, widths: Sequence[int]) -> float:
+        """What is left of it when so many places are left on each axis."""
+        return float(self.full * np.prod([left / len(axis) for left, axis in zip(widths, self.axes, strict=True)]))
 
 
 @dataclass(frozen=True)
@@ -47,7 +66,10 @@ class Group:
 
 @dataclass(frozen=True)
 class Structure:
-    """What a walk found. `unit` maps each place to its unit, -1 where it is fixed."""
+    """What a walk found. `unit` maps each place to its unit, -1 where it is fixed.
+
+    `work` are the multiply-accumulates of each node for the batch that was run.
+    """
 
     unit: Places
     parameters: Mapping[str, Axes]
@@ -72,6 +94,6 @@ class Structure:
         kept: NDArray[np.bool_] = ~np.append(gone, False)[self.units(axis)]  # -1 finds the last, which stays
         return kept
 
-    def macs(self, gone: NDArray[np.bool_], work: Sequence[Work]) -> float:
-        """Multiply-accumulates of `work` for the batch that was run, after the units that `gone` marks went."""
-        return float(sum(one.macs * np.prod([self.kept(axis, gone).mean() for axis in one.axes]) for one in work))
+    def cost(self, gone: NDArray[np.bool_], parts: Sequence[Cost]) -> float:
+        """What these parts cost together after the units that `gone` marks went."""
+        return sum(one.at([int(self.kept(axis, gone).sum()) for axis in one.axes]) for one in parts)
