@@ -51,9 +51,22 @@ class Mean(nn.Module):
         return out
 
 
-def found(module: fx.GraphModule, arrays: Arrays) -> Padding | None:
+class Masked(Mean):
+    """The mean over the words alone."""
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        seen = attention_mask[:, :, None]
+        out: Tensor = self.head((self.words(input_ids) * seen).sum(1) / seen.sum(1))
+        return out
+
+
+def masked() -> fx.GraphModule:
+    return graph_of(Masked(), texts(2), VARYING)
+
+
+def found(module: fx.GraphModule, arrays: Arrays, student: fx.GraphModule | None = None) -> Padding | None:
     inputs = tensors(arrays)
-    pair = Pair(copied(module), copied(module), tuple(arrays), inputs, None)
+    pair = Pair(copied(student or module), copied(module), tuple(arrays), inputs, None)
     try:
         return padding.found(pair, tuple(arrays), inputs)
     finally:
@@ -69,6 +82,11 @@ def test_a_model_that_masks_its_padding_may_go_without_it() -> None:
 
 def test_a_model_that_reads_its_padding_keeps_it() -> None:
     assert found(graph_of(Mean(), texts(2), VARYING), texts(16)) is None
+
+
+def test_a_student_that_reads_its_padding_keeps_it() -> None:
+    assert found(masked(), texts(16)) == BY_MASK
+    assert found(masked(), texts(16), student=graph_of(Mean(), texts(2), VARYING)) is None
 
 
 def test_sequences_of_one_length_stay_as_long() -> None:
