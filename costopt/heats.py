@@ -61,6 +61,7 @@ class Heats:
         self._watcher = watcher
         self._known: set[str] = set()
         self._broken: dict[str, Outcome] = {}
+        self._stays_disturbed = False
 
     def measure(self, deadline: float) -> None:
         """Measure what is not known yet, until `deadline` (of time.monotonic); once more what a disturbed machine
@@ -124,7 +125,24 @@ class Heats:
                 return
             reasons = {**run.reasons, step.candidate.id: step.why}
             self._journal.write_run(replace(run, candidates=(*run.candidates, step.candidate), reasons=reasons))
-            yield Entry(step.candidate, step.why) if step.whole else self._entry(step.candidate, step.why)
+            entry = Entry(step.candidate, step.why) if step.whole else self._entry(step.candidate, step.why)
+            yield entry
+            yield from self._once_more(entry, deadline)
+
+    def _once_more(self, entry: Entry, deadline: float) -> Iterator[Entry]:
+        """A step that a disturbed machine spoilt, at once, for the next one follows from it.
+
+        As long as that did not help, nothing else is tried twice: the machine may stay disturbed.
+        """
+        spoilt = self._spoilt(entry.candidate)
+        if spoilt and not self._stays_disturbed and time.monotonic() < deadline:
+            yield entry
+            spoilt = self._spoilt(entry.candidate)
+        self._stays_disturbed = spoilt
+
+    def _spoilt(self, candidate: Candidate) -> bool:
+        latest = next((one for one in reversed(self._journal.outcomes()) if one.candidate == candidate), None)
+        return isinstance(latest, Invalid) and latest.again
 
     def _entry(self, candidate: Candidate, why: str) -> Entry:
         """Under `recipes: auto` a candidate may be dropped as soon as it can't win; listed ones are all measured."""

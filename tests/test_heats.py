@@ -1,18 +1,23 @@
 """The race: who is dropped early, on which evidence, and who comes back when the budget changes."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal, cast
 
 import pytest
 
-from costopt import bench, pipeline, plugins, proof
+from costopt import bench, heats, pipeline, plugins, proof
 from costopt.choose import judge
 from costopt.heats import _may_win
-from costopt.records import Entry, Measured, Plan, Spec
+from costopt.journal import Journal
+from costopt.records import Entry, Invalid, Measured, Outcome, Plan, Spec
 from costopt.reports import Render
 from costopt.samples import spread
+from costopt.space import Space
+from costopt.tries import Tries
 from costopt.verdict import Report
 from tests import factories
 
@@ -127,3 +132,53 @@ def test_what_a_step_bought_is_not_told_from_part_of_the_samples() -> None:
         found = (ORIGINAL, before, best)
         report = judge(factories.run(found), found, PLAN, factories.TODAY)
         assert len(report.bought) == told
+
+
+# ---------------------------------------------------------------------------------------- a machine that is disturbed
+
+
+SPOILT = Invalid(replace(ORIGINAL.candidate, recipe=QUANTISED), "other programs used the CPU", "stop them", again=True)
+
+
+class Machine:
+    """A machine that spoils the measurements with these numbers, counted from the original's."""
+
+    def __init__(self, spoils: set[int]) -> None:
+        self.spoils = spoils
+        self.measured: list[str] = []
+
+    def __call__(self, entry: Entry, job: object) -> Outcome:
+        del job
+        number, candidate = len(self.measured), entry.candidate
+        self.measured.append(candidate.label)
+        if number in self.spoils:
+            return replace(SPOILT, candidate=candidate)
+        return replace(factories.measured(candidate.recipe, ms=1.0), candidate=candidate)
+
+
+def searched(machine: Machine, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What a search among three methods measured, in its order; the second pass, after the search, is left out."""
+    monkeypatch.setattr(heats, "evaluate", machine)
+    home = ORIGINAL.candidate.setting
+    space = Space(ORIGINAL.candidate, (home,), tuple(factories.recipe(one) for one in ("fp16", "slim", "unfuse")), {})
+    journal = Journal(folder)
+    journal.write_run(factories.run((ORIGINAL.candidate,)))
+    job = cast("pipeline.Job", SimpleNamespace(plan=PLAN))
+    run = heats.Heats(job, Tries(ORIGINAL.candidate, (ORIGINAL.candidate,), space=space), journal, heats.Blind())
+    run._go_through(time.monotonic() + 60)
+    return machine.measured
+
+
+def test_a_step_that_was_spoilt_is_tried_again_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert searched(Machine({2}), tmp_path, monkeypatch) == ["original", "fp16", "slim", "slim", "unfuse"]
+
+
+def test_while_trying_again_does_not_help_nothing_is_tried_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert searched(Machine({1, 2, 3}), tmp_path, monkeypatch) == ["original", "fp16", "fp16", "slim", "unfuse"]
+
+
+def test_after_a_quiet_measurement_the_next_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = searched(Machine({1, 2, 4}), tmp_path, monkeypatch)
+    assert found == ["original", "fp16", "fp16", "slim", "unfuse", "unfuse"]
