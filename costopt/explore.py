@@ -118,17 +118,24 @@ def _singles(space: Space, recipes: Sequence[Recipe]) -> Iterator[Step]:
 
 
 def _elsewhere(space: Space, recipes: Sequence[Recipe], known: Known) -> Iterator[Step]:
-    """Other settings: every provider for what is not refused; other batches and threads for what is near the best."""
+    """Every provider for what is not refused; other batches and threads for its best, and the best of them for more."""
     home = space.settings[0]
     for setting in space.settings[1:]:
         first = _first_of(setting.provider, space.settings)
         yield Step(served((), setting), f"the original on {_in_words(setting, home)}")
-        for recipe in recipes:
-            if first == setting:
+        if first == setting:
+            for recipe in recipes:
                 if _may_do(known.of(served(recipe, home))):
                     yield Step(served(recipe, setting), f"not refused on {_in_words(home, home)}")
-            elif _near_the_best(recipe, first, space, known):
-                yield Step(served(recipe, setting), f"among the best on {_in_words(first, home)}")
+        elif (best := _best_at(first, space, known)) in recipes:
+            yield Step(served(best, setting), f"the best on {_in_words(first, home)}")
+    for setting in space.settings[1:]:
+        first = _first_of(setting.provider, space.settings)
+        if setting != first and setting == _fastest_like(first, space, known):
+            for recipe in recipes:
+                if _near_the_best(recipe, first, space, known):
+                    why = f"among the best on {_in_words(first, home)}, and {_in_words(setting, home)} is faster"
+                    yield Step(served(recipe, setting), why)
 
 
 def _first_of(provider: Spec, settings: Sequence[Setting]) -> Setting:
@@ -149,10 +156,28 @@ def _may_do(row: Row | None) -> bool:
 
 
 def _near_the_best(recipe: Recipe, where: Setting, space: Space, known: Known) -> bool:
-    rows = [known.of(served(one, where)) for one in ((), *space.singles)]
-    best = max((row.speedup.value for row in rows if row is not None and row.speedup and _may_do(row)), default=0.0)
-    own = known.of(served(recipe, where))
-    return own is not None and _may_do(own) and own.speedup is not None and own.speedup.value * WITHIN >= best
+    best, own = (_speedup(served(one, where), known) for one in (_best_at(where, space, known), recipe))
+    return own > 0 and own * WITHIN >= best
+
+
+def _best_at(where: Setting, space: Space, known: Known) -> Recipe:
+    """The fastest there of those that keep their accuracy; the original if nothing was measured."""
+    return max(((), *space.singles), key=lambda one: _speedup(served(one, where), known))
+
+
+def _fastest_like(first: Setting, space: Space, known: Known) -> Setting:
+    """Of a provider's settings the one in which its best recipe costs least, as far as limits allow."""
+    best = _best_at(first, space, known)
+    same = [one for one in space.settings if one.provider == first.provider]
+    return max(same, key=lambda one: _speedup(served(best, one), known))
+
+
+def _speedup(candidate: Candidate, known: Known) -> float:
+    """How much cheaper than the original; 0 when it is not known, loses too much, or can't meet a limit."""
+    row = known.of(candidate)
+    if row is None or row.speedup is None or row.meets is False or not _may_do(row):
+        return 0.0
+    return row.speedup.value
 
 
 def _after_what_is_exact(space: Space, recipes: Sequence[Recipe], known: Known) -> Iterator[Step]:

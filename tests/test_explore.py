@@ -213,6 +213,19 @@ def test_other_batches_are_tried_only_with_what_is_near_the_best() -> None:
     assert served(HALVED, there) not in tried, "int8 is twice as fast"
 
 
+def test_other_settings_are_tried_with_the_best_and_the_best_of_them_with_what_is_near_it() -> None:
+    """Two recipes are alike; batches cost less for each sample the larger they are."""
+
+    def world(candidate: Candidate) -> Outcome:
+        ms = {"int8_static": 0.5, "fp16": 0.55}.get(candidate.label, 1.0) * candidate.batch**0.8
+        return factories.measured(candidate.recipe, batch=candidate.batch, baseline_batch=1, ms=ms)
+
+    batches = tuple(Setting(Spec("cpu"), batch, 2) for batch in (8, 16, 32))
+    steps = [step.candidate for step, _ in walk(world, space=replace(SPACE, settings=(HOME, *batches), cuts={}))]
+    assert all(served(QUANTISED, one) in steps for one in batches)
+    assert [one.batch for one in steps if one.recipe == HALVED] == [1, 32]
+
+
 def test_a_cut_that_fails_is_made_gentler_and_never_repeated() -> None:
     def world(candidate: Candidate) -> Outcome:
         if any(spec.options.get("macs") == 0.5 for spec in candidate.recipe):
