@@ -27,7 +27,7 @@ compress: $(STAMP)  ## make compress MODEL=model.pt CONFIG=configs/...: fails (e
 test: $(STAMP)  ## all tests, the slow ones too
 	$(BIN)/python -m pytest
 
-fast: $(STAMP)  ## the tests that take under four minutes together
+fast: $(STAMP)  ## the tests without the slow ones: under five minutes
 	$(BIN)/python -m pytest -m 'not slow'
 
 check: $(STAMP)  ## format, lint, types, and the counts of smells

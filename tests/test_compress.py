@@ -132,6 +132,7 @@ def test_choose_with_another_metric_says_what_to_run(finished: UserFolder) -> No
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.slow
 def test_a_pt2_file_gives_the_same_as_its_onnx(place: UserFolder) -> None:
     models.save_pt2(models.small_cnn(), place.folder / "model.pt2")
     ended = place.run("compress", "model.pt2", "--config", "budget.yaml", "--format", "json")
@@ -191,6 +192,7 @@ def test_from_python_it_is_one_call(place: UserFolder) -> None:
     assert found.keep_original
 
 
+@pytest.mark.slow
 def test_a_budget_that_nothing_meets_ends_with_exit_code_three_and_still_reports(place: UserFolder) -> None:
     place.budget({"recipes": [], "budget": {"size_mb": 1e-6}})
     ended = place.compress()
@@ -218,6 +220,7 @@ def test_shares_of_nodes_sum_to_one() -> None:
     assert shares({}) == {}
 
 
+@pytest.mark.slow
 def test_a_model_whose_numbers_break_is_refused_before_anything_is_measured(place: UserFolder) -> None:
     image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 1, 12, 12])
     logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 1, 12, 12])

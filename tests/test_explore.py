@@ -238,6 +238,7 @@ def test_a_cut_that_fails_is_made_gentler_and_never_repeated() -> None:
     assert isinstance(world(BASELINE), Measured)
 
 
+@pytest.mark.slow
 def test_with_hours_several_cuts_are_tried_at_once_and_the_best_of_all_wins() -> None:
     space = replace(SPACE, cuts={"prune_channels": KNOB, "drop_layers": Knob("share", 0.1, 0.7, 0.3)})
 

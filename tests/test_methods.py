@@ -245,6 +245,7 @@ for number in map(int, sys.argv[3:]):
 """
 
 
+@pytest.mark.slow
 def test_the_same_input_gives_the_same_bytes_in_another_process(
     treat: Treat, patients: dict[str, Patient], tmp_path: Path
 ) -> None:

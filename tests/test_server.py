@@ -161,6 +161,7 @@ def test_stretches_in_which_the_loop_overslept_are_served_again_and_then_given_u
         server._undisturbed(lambda: (slow, 0.005), 20.0)
 
 
+@pytest.mark.slow
 def test_a_small_model_holds_a_low_rate_with_a_wide_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stages.look_away(monkeypatch)
     stage = stages.stage(models.small_cnn, tmp_path, seconds=20.0)
