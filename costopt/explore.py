@@ -166,18 +166,22 @@ def _best_at(where: Setting, space: Space, known: Known) -> Recipe:
 
 
 def _fastest_like(first: Setting, space: Space, known: Known) -> Setting:
-    """Of a provider's settings the one in which its best recipe costs least, as far as limits allow."""
+    """Of a provider's settings the one in which its best recipe costs least: among those within all limits, if any."""
     best = _best_at(first, space, known)
-    same = [one for one in space.settings if one.provider == first.provider]
-    return max(same, key=lambda one: _speedup(served(best, one), known))
+
+    def worth(setting: Setting) -> tuple[bool, float]:
+        candidate = served(best, setting)
+        row = known.of(candidate)
+        return row is not None and row.meets is not False, _speedup(candidate, known)
+
+    return max((one for one in space.settings if one.provider == first.provider), key=worth)
 
 
 def _speedup(candidate: Candidate, known: Known) -> float:
-    """How much cheaper than the original; 0 when it is not known, loses too much, or can't meet a limit."""
+    """How much cheaper than the original, whatever limits of latency say of it there; 0 when it is not known or loses
+    too much."""
     row = known.of(candidate)
-    if row is None or row.speedup is None or row.meets is False or not _may_do(row):
-        return 0.0
-    return row.speedup.value
+    return row.speedup.value if row is not None and row.speedup is not None and _may_do(row) else 0.0
 
 
 def _after_what_is_exact(space: Space, recipes: Sequence[Recipe], known: Known) -> Iterator[Step]:

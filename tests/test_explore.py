@@ -226,6 +226,22 @@ def test_other_settings_are_tried_with_the_best_and_the_best_of_them_with_what_i
     assert [one.batch for one in steps if one.recipe == HALVED] == [1, 32]
 
 
+def test_what_is_too_slow_at_home_is_tried_where_it_may_be_fast_enough() -> None:
+    """More threads bring the time of a call under its limit, and nothing is at home."""
+
+    def world(candidate: Candidate) -> Outcome:
+        ms = {"int8_static": 0.5, "fp16": 0.55}.get(candidate.label, 1.0) * (
+            8 if candidate.threads == HOME.threads else 1
+        )
+        return factories.measured(candidate.recipe, threads=candidate.threads, ms=ms, baseline_ms=8.0)
+
+    more = Setting(Spec("cpu"), 1, 8)
+    plan = replace(PLAN, budget=replace(PLAN.budget, p95_ms=2.0))
+    steps = [step.candidate for step, _ in walk(world, space=replace(SPACE, settings=(HOME, more), cuts={}), plan=plan)]
+    assert served(QUANTISED, more) in steps
+    assert served(HALVED, more) in steps
+
+
 def test_a_cut_that_fails_is_made_gentler_and_never_repeated() -> None:
     def world(candidate: Candidate) -> Outcome:
         if any(spec.options.get("macs") == 0.5 for spec in candidate.recipe):
