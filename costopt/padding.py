@@ -16,7 +16,7 @@ from torch import Tensor, fx
 
 from costopt.augmentation import Inputs
 from costopt.methods import Arrays
-from costopt.pairing import Pair, visible
+from costopt.pairing import Pair, masks, visible
 
 POOL = 32
 """Batches whose samples are sorted together: enough to find others of one's length, few enough to stay shuffled."""
@@ -68,7 +68,7 @@ def found(pair: Pair, names: Sequence[str], inputs: Inputs) -> Padding | None:
     It is where an input called a mask has a length that may vary, and both models give the same with padding and
     without it on some of these inputs.
     """
-    mask = next((name for name, one in inputs.items() if "mask" in name.lower() and one.ndim == 2), None)
+    mask = next(iter(masks(inputs)), None)
     padded = _sharing_the_length_of(mask, pair.teacher, names) if mask is not None else ()
     if mask is None or not padded:
         return None

@@ -132,8 +132,13 @@ def visible(given: Sequence[Tensor], inputs: Inputs) -> list[Tensor]:
 
     Padding is where an input called a mask is 0: nothing reads what a model gives there, so nothing should learn it.
     """
-    masks = [one for name, one in inputs.items() if "mask" in name and one.ndim == 2]
-    return [_seen(one, masks) for one in given]
+    names = masks(inputs)
+    return [_seen(one, [inputs[name] for name in names]) for one in given]
+
+
+def masks(inputs: Inputs) -> list[str]:
+    """The inputs that are called a mask, (batch, places)."""
+    return [name for name, one in inputs.items() if "mask" in name.lower() and one.ndim == 2]
 
 
 def _seen(given: Tensor, masks: Sequence[Tensor]) -> Tensor:

@@ -116,9 +116,16 @@ def run_id(
         [plan.seed, plan.opset, baseline],
         machine.fingerprint,
         tools,
+        *(_of_code(one) for one in _students(plan)),
     ]
     text = json.dumps(facts, sort_keys=True)
     return f"{_plain(Path(source.path).stem)}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def _students(plan: Plan) -> list[str]:
+    """The networks of the user's own that may learn: another one under the same name is another run."""
+    options = [spec.options.get("student") for recipe in plan.recipes or () for spec in recipe]
+    return sorted({str(one) for one in (plan.student, *options) if one is not None})
 
 
 def _plain(name: Iterable[str]) -> str:

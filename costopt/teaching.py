@@ -76,11 +76,10 @@ def teach(student: fx.GraphModule, context: Context, lesson: Lesson, name: str) 
     _refuse(lesson)
     data = Shuffled(context.calibration, _batch(student, context, lesson), context.seed)
     _refuse_part_batches(fixed_batch(student), data)
-    example = _first(data)
+    example = tensors(next(data.batches()).inputs)
     pair = Pair(student, context.original(), context.input_names, example, fixed_batch(student))
     try:
-        augment = parsed(lesson.augment, example, data.samples)
-        task = _Teaching(pair, data, lesson, augment, context)
+        task = _Teaching(pair, data, lesson, example, context)
         if not task.labelled and task.score().loss < ALIKE:
             raise NotApplicable("the model gives what the original gives already: there is nothing to learn from it")
         rate = lesson.learning_rate if lesson.learning_rate is not None else lesson.gentler * usual_rate(student)
@@ -137,11 +136,11 @@ def _batch(student: fx.GraphModule, context: Context, lesson: Lesson) -> int:
 class _Teaching:
     """The task: to give what the teacher gives, and where there are labels, what they say."""
 
-    def __init__(self, pair: Pair, data: Shuffled, lesson: Lesson, augment: tuple[str, ...], context: Context) -> None:
+    def __init__(self, pair: Pair, data: Shuffled, lesson: Lesson, example: Inputs, context: Context) -> None:
         self._pair, self._data, self._seed = pair, data, context.seed
         given = context.labels if lesson.labels > 0 else None
         by_place = given is not None and given.ndim > 1  # labels of each token stay as long as the padding
-        self._padding = None if by_place else padding.found(pair, context.input_names, _first(data))
+        self._padding = None if by_place else padding.found(pair, context.input_names, example)
         self._asked = [
             (inputs, places, pair.teacher_says(inputs, fast=False)[: pair.outputs])
             for inputs, places in self._held_out()
@@ -151,6 +150,7 @@ class _Teaching:
         self._imitation = Imitation(tuple(map(are_scores, answers)), lesson.temperature, pair.maps)
         self._labels = Labels.of(given, answers[0]) if given is not None else None
         self._share = lesson.labels if self._labels is not None else 0.0
+        augment = parsed(lesson.augment, example, data.samples)
         # a mixture of two samples has no label of its own
         self._augment = tuple(name for name in augment if name != "mixup" or self._labels is None)
         self._said = None if self._augment else _Said(data.samples)
@@ -224,10 +224,6 @@ class _Teaching:
         if self._said is not None:
             self._said.note(batch.numbers, answer)
         return answer
-
-
-def _first(data: Shuffled) -> Inputs:
-    return tensors(next(data.batches()).inputs)
 
 
 class _Said:

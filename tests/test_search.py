@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from costopt import plugins
+from costopt import plugins, provenance
 from costopt.errors import UsageError
 from costopt.heats import never_built
 from costopt.methods import Knob, Method, Offer
@@ -137,3 +137,17 @@ def test_a_file_that_cannot_be_made_is_not_tried_again_for_other_providers() -> 
     assert never_built(Failed(candidate, "export", "no way"))
     assert never_built(Skipped(candidate, "nothing to do"))
     assert not never_built(Failed(candidate, "bench", "this provider only"))
+
+
+def test_another_student_under_the_same_name_is_another_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def run(asked: Plan) -> str:
+        return provenance.run_id(ModelSource("model.pt2"), asked, {}, "original", HERE, {})
+
+    (tmp_path / "mine.py").write_text("WIDTH = 8")
+    named, listed = plan(student="mine:small"), plan(recipes=((Spec("distill", {"student": "mine:small"}),),))
+    before = {run(named), run(listed)}
+    (tmp_path / "mine.py").write_text("WIDTH = 16")
+    assert before.isdisjoint({run(named), run(listed)})
+    assert run(plan()) not in before
