@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
-    from costopt.measurements import BenchPlan, BenchReport
+    from costopt.benching.measurements import BenchPlan, BenchReport
     from costopt.records import ModelSource, Plan
     from costopt.verdict import Report
 

@@ -15,17 +15,19 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from costopt import contenders, machine, plugins, provenance, race, settle, tuning
-from costopt.contenders import Model
+from costopt import machine, plugins, provenance
+from costopt.benching import contenders, settle
+from costopt.benching.contenders import Model
+from costopt.benching.measurements import Benched, BenchOutcome, BenchPlan, BenchReport, BenchRun, Contender, Unbenched
 from costopt.deliver import leave_settings
 from costopt.disk import write_atomically
 from costopt.errors import CandidateError, CostoptError, Untrue, UsageError
-from costopt.heats import Blind, Watcher
 from costopt.journal import BenchJournal, stored, to_json
-from costopt.measurements import Benched, BenchOutcome, BenchPlan, BenchReport, BenchRun, Contender, Unbenched
+from costopt.measuring import race, tuning
 from costopt.records import Machine, ModelSource
 from costopt.scenarios import Scenario, Stage
-from costopt.tries import Found, clash_note, first_provider, found_providers
+from costopt.searching.heats import Blind, Watcher
+from costopt.searching.tries import Found, clash_note, first_provider, found_providers
 
 log = logging.getLogger("costopt")
 

@@ -22,15 +22,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from costopt import plugins
-from costopt.arrays import ArrayFile
 from costopt.errors import CandidateError, ModelFileError, NotApplicable
 from costopt.graph import artifact, check, copy, describe
 from costopt.journal import from_json, stored, to_json
-from costopt.matching import TARGET, target_apart
 from costopt.methods import Context, Method, Offer, OnnxMethod, TorchMethod
 from costopt.metrics import Metric
 from costopt.records import Artifact, Candidate, Graph, InputSpec, ModelSource, Parity, Plan, Recipe, Spec
-from costopt.samples import Samples, match, open_source
+from costopt.sampling.arrays import ArrayFile
+from costopt.sampling.matching import TARGET, target_apart
+from costopt.sampling.samples import Samples, match, open_source
 from costopt.worker import Answer, Request
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def prepare(request: Request) -> Answer:
     """
     source, plan = from_json(ModelSource, request["source"]), from_json(Plan, request["plan"])
     run = Path(request["run"])
-    from costopt import load
+    from costopt.loading import load
 
     name, loaded = load.load(source)
     arrays = open_source(plan.data.evaluation, run / "data" / "evaluation")
@@ -373,9 +373,9 @@ def _furthest(recipe: Recipe, order: _Order) -> tuple[int, "Modules"]:
 
 def _stored(recipe: Recipe, order: _Order) -> "Modules | None":
     """What the torch side of a recipe gave, if it was made already."""
-    from costopt import load
     from costopt.formats import Program
-    from costopt.modules import modules_of
+    from costopt.loading import load
+    from costopt.loading.modules import modules_of
 
     file = folder_of(recipe, order.run) / MODULES
     if not file.is_file():
@@ -387,9 +387,10 @@ def _stored(recipe: Recipe, order: _Order) -> "Modules | None":
 
 def _original(order: _Order) -> "Modules":
     """The model as it was loaded, as an `fx.GraphModule`: the one form that all methods know."""
-    from costopt import export, load
+    from costopt import export
     from costopt.formats import OnnxFile
-    from costopt.modules import modules_of
+    from costopt.loading import load
+    from costopt.loading.modules import modules_of
 
     _, loaded = load.load(order.source)
     if isinstance(loaded, OnnxFile):

@@ -15,12 +15,14 @@ import logging
 import shutil
 from pathlib import Path
 
-from costopt import costz, plugins, session_options
+from costopt import plugins
 from costopt.build import MODEL, artifact_of, folder_of
 from costopt.disk import faults, write_atomically
 from costopt.errors import CandidateError, UsageError
 from costopt.graph import copy
 from costopt.journal import Journal
+from costopt.measuring import session_options
+from costopt.packing import costz
 from costopt.records import Artifact, Setting, Spec
 from costopt.reports import Render
 from costopt.verdict import Report, Row

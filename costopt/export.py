@@ -33,7 +33,7 @@ from torch.utils import _pytree as pytree
 from costopt import graph
 from costopt.errors import CandidateError
 from costopt.formats import Loaded, Modules, OnnxFile, Program
-from costopt.modules import modules_of
+from costopt.loading.modules import modules_of
 from costopt.records import InputSpec
 
 Arrays = Mapping[str, NDArray[np.generic]]

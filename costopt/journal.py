@@ -20,9 +20,9 @@ from typing import Any, Generic, TypeVar
 import filelock
 from pydantic import TypeAdapter, ValidationError
 
+from costopt.benching.measurements import BenchOutcome, BenchRun
 from costopt.disk import faults, write_atomically
 from costopt.errors import UsageError
-from costopt.measurements import BenchOutcome, BenchRun
 from costopt.records import Outcome, Plan, Run
 
 T = TypeVar("T")

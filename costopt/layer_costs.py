@@ -3,7 +3,7 @@
 import numpy as np
 
 from costopt import plugins, stats
-from costopt.measurements import LayerCost, LayerFacts, LayersMeasured, SensitivityReport
+from costopt.benching.measurements import LayerCost, LayerFacts, LayersMeasured, SensitivityReport
 from costopt.metrics import Metric
 from costopt.records import Machine, Plan, Spec
 

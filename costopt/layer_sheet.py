@@ -3,8 +3,8 @@
 from dataclasses import asdict
 
 from costopt import units
-from costopt.bench_facts import Fields
-from costopt.measurements import SENSITIVITY_SCHEMA, LayerCost, SensitivityReport
+from costopt.benching.bench_facts import Fields
+from costopt.benching.measurements import SENSITIVITY_SCHEMA, LayerCost, SensitivityReport
 from costopt.sheets import Column, Grid, Sheet, one_line, pair
 
 COLUMNS = (

@@ -16,10 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from costopt import bench, plugins, proof, session, stats
+from costopt import plugins, stats
 from costopt.build import Prepared, artifact_of, build, folder_of
 from costopt.errors import CandidateError, CostoptError, DataError, NotApplicable, Untrue
 from costopt.journal import to_json
+from costopt.measuring import bench, proof, session
 from costopt.metrics import Metric
 from costopt.records import (
     Artifact,
@@ -35,7 +36,7 @@ from costopt.records import (
     Score,
     Skipped,
 )
-from costopt.samples import spread
+from costopt.sampling.samples import spread
 from costopt.timings import Timing
 from costopt.worker import Child
 

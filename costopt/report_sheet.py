@@ -1,7 +1,7 @@
 """The report of `compress` as a sheet: each candidate in a row, and why each of the others lost."""
 
 from costopt import sheets, units
-from costopt.bought import in_words
+from costopt.judging.bought import in_words
 from costopt.records import Candidate, Recipe
 from costopt.sheets import UNKNOWN, UNKNOWN_CELL, Cell, Column, Grid, Paragraph, Sheet, Tone, one_line, pair
 from costopt.verdict import Drop, Latency, LimitName, Report, Row

@@ -11,18 +11,21 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from costopt import choose, deliver, layer_costs, load, machine, provenance, race, tuning
-from costopt.bench import Subject
+from costopt import deliver, layer_costs, machine, provenance
+from costopt.benching.measurements import LayersMeasured, SensitivityReport
 from costopt.build import Prepared, artifact_of, prepare, split
 from costopt.disk import write_atomically
 from costopt.errors import CandidateError, CostoptError, NotApplicable, UsageError
 from costopt.graph import files as files_of
-from costopt.heats import Blind, Heats, Watcher
 from costopt.journal import Journal, from_json, stored, to_json
-from costopt.measurements import LayersMeasured, SensitivityReport
+from costopt.judging import choose
+from costopt.loading import load
+from costopt.measuring import race, tuning
+from costopt.measuring.bench import Subject
 from costopt.pipeline import Job
 from costopt.records import Candidate, Machine, ModelSource, Plan, Run
-from costopt.tries import Found, Tries, baseline_of, clash_note, found_providers, what_to_try
+from costopt.searching.heats import Blind, Heats, Watcher
+from costopt.searching.tries import Found, Tries, baseline_of, clash_note, found_providers, what_to_try
 from costopt.user_code import function_named
 from costopt.verdict import Report
 from costopt.worker import Child

@@ -17,17 +17,17 @@ import onnx
 from numpy.typing import NDArray
 
 from costopt import plugins, rewriting
-from costopt.activations import batches, opened
+from costopt.benching.measurements import LayerFacts, LayersMeasured
 from costopt.build import Prepared
 from costopt.journal import from_json, to_json
-from costopt.layer_times import kernels_ms, operations
-from costopt.layers import Weights
-from costopt.measurements import LayerFacts, LayersMeasured
 from costopt.metrics import Metric
-from costopt.qdq import RoundedLayer, Rounding, ranged, ready, rounded_layers
-from costopt.ranges import Ranging
-from costopt.rounding_errors import switch_on, switches_off, with_switches
-from costopt.samples import Samples, spread
+from costopt.rounding.activations import batches, opened
+from costopt.rounding.layer_times import kernels_ms, operations
+from costopt.rounding.layers import Weights
+from costopt.rounding.qdq import RoundedLayer, Rounding, ranged, ready, rounded_layers
+from costopt.rounding.ranges import Ranging
+from costopt.rounding.rounding_errors import switch_on, switches_off, with_switches
+from costopt.sampling.samples import Samples, spread
 from costopt.worker import Answer, Request
 
 log = logging.getLogger("costopt")

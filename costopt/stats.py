@@ -17,7 +17,7 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from costopt.measurements import Outliers
+from costopt.benching.measurements import Outliers
 from costopt.metrics import Facts, Metric
 from costopt.records import Timing
 from costopt.verdict import Interval, Latency, Percentile

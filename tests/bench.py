@@ -28,10 +28,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from costopt import bench, session, stats
+from costopt import stats
 from costopt.journal import Journal
+from costopt.measuring import bench, session
 from costopt.records import InputSpec, Setting, Spec, Timing
-from costopt.samples import Samples, match, open_source
+from costopt.sampling.samples import Samples, match, open_source
 from costopt.worker import Child
 from tests import bench_compression, bench_queueing, bench_statistics, bench_storage, factories
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
-from costopt.measurements import (
+from costopt.benching.measurements import (
     Batching,
     BenchReport,
     BenchRow,

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from costopt.measurements import Attempt, Batching, Served
-from costopt.queueing import schedule, simulate
-from costopt.rates import answer, decide, judge, search
+from costopt.benching.measurements import Attempt, Batching, Served
+from costopt.measuring.queueing import schedule, simulate
+from costopt.measuring.rates import answer, decide, judge, search
 from tests import queueing_theory as theory
 
 REQUESTS = 150_000

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from costopt import stats, stopping, warmup
+from costopt import stats
+from costopt.measuring import stopping, warmup
 from costopt.timings import Round, Timing
 
 Floats = NDArray[np.float64]

@@ -18,9 +18,10 @@ import torch
 from numpy.typing import NDArray
 from torch import fx, nn
 
-from costopt import costz, export, plugins, stats, units
+from costopt import export, plugins, stats, units
 from costopt.formats import Modules
 from costopt.methods import TorchMethod
+from costopt.packing import costz
 from costopt.records import Spec
 from costopt.verdict import Interval
 from tests.torch_patients import context_of, graph_of, specs_of

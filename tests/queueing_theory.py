@@ -10,8 +10,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from costopt.measurements import Attempt, Batching
-from costopt.queueing import busy_periods
+from costopt.benching.measurements import Attempt, Batching
+from costopt.measuring.queueing import busy_periods
 
 Floats = NDArray[np.float64]
 CallTimes = Callable[[np.random.Generator, int], Floats]

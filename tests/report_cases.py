@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from costopt.bought import bought
+from costopt.judging.bought import bought
 from costopt.records import Candidate, Graph, InputSpec, Machine, Parity, Run, Spec
 from costopt.verdict import Drop, Interval, Latency, Percentile, Quote, Refusal, Report, Row, Usd
 

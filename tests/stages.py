@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from costopt.measurements import Contender
-from costopt.noise import Watch
+from costopt.benching.measurements import Contender
+from costopt.measuring.noise import Watch
 from costopt.records import Setting, Spec
-from costopt.samples import Samples
+from costopt.sampling.samples import Samples
 from costopt.scenarios import Stage
 from costopt.timings import Noise
 from tests import models

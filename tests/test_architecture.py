@@ -14,6 +14,10 @@ from tests import smells
 PACKAGE = Path(__file__).parent.parent / "costopt"
 HEAVY = {"torch", "onnx", "onnxruntime", "onnxscript", "onnx_ir", "ray", "scipy", "pyarrow", "safetensors"}
 KINDS = ("formats", "feeds", "methods", "metrics", "providers", "prices", "runners", "reports")
+# Folders that only keep together what belongs together: each file in them has a layer of its own.
+PARTS = (
+    "loading", "sampling", "cutting", "learning", "rounding", "packing", "measuring", "benching", "judging", "searching"
+)  # fmt: skip
 
 # Each layer may import the ones before it and its own; plug-ins have a rule of their own.
 LAYERS = (
@@ -89,7 +93,7 @@ LAYERS = (
         "asked",
     },
     {"load", "modules", "transposed", "export", "parity", "worker", "placement", "precision", "ties", "observed"},
-    {"surgery", "fake_quantization", "students", "any_width"},
+    {"surgery", "fake_quantization", "students", "any_width", "residual"},
     {"importance"},
     {"allotment", "width_times", "reconstruction"},
     {"resuming", "shuffling", "augmentation", "acceleration", "imitation", "hidden", "attention"},
@@ -119,7 +123,7 @@ MAY_LOAD_HEAVY = {
     "pairing", "padding", "training", "teaching", "fake_quantization", "labels", "students", "transposed",
     "layers", "activations", "ranges", "qdq", "smoothing", "equalization", "bias_correction",
     "ties", "observed", "surgery", "importance", "allotment", "reconstruction", "layer_times", "rounding_errors",
-    "any_width", "width_times", "sensitivity", "factorised", "folding", "four_bits",
+    "any_width", "width_times", "residual", "sensitivity", "factorised", "folding", "four_bits",
 }  # fmt: skip
 FOUNDATION = {"errors", "units", "timings", "records", "verdict", "measurements", "stats"}
 # Ideas that several plug-ins of a kind need, and that know nothing of any of them.
@@ -164,6 +168,7 @@ SHARED_BY_PLUGINS = {
     "importance",
     "allotment",
     "reconstruction",
+    "residual",
 }
 
 
@@ -185,15 +190,26 @@ def every_import(path: Path) -> Iterator[str]:
 def _imported(node: ast.AST) -> Iterator[str]:
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
-    elif isinstance(node, ast.ImportFrom) and node.module == "costopt":
-        yield from (f"costopt.{alias.name}" for alias in node.names)
+    elif isinstance(node, ast.ImportFrom) and node.module in {"costopt", *(f"costopt.{part}" for part in PARTS)}:
+        yield from (f"{node.module}.{alias.name}" for alias in node.names)
     elif isinstance(node, ast.ImportFrom) and node.module:
         yield node.module
 
 
 def place(path: Path) -> str:
-    """`methods/int8_static.py` is at `methods`, `plan.py` at `plan`."""
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    """`methods/int8_static.py` is at `methods`, `plan.py` at `plan`, `judging/cost.py` at `cost`."""
+    return _home(path.relative_to(PACKAGE).with_suffix("").parts)[0]
+
+
+def _home(parts: tuple[str, ...]) -> tuple[str, ...]:
+    """The path of a module without the folder that only keeps it together with others."""
+    return parts[1:] if parts[0] in PARTS and len(parts) > 1 else parts
+
+
+def home_of(name: str) -> tuple[str, ...]:
+    """`costopt.judging.cost` is at `cost`; nothing for what is not ours."""
+    parts = tuple(name.split("."))
+    return _home(parts[1:]) if parts[0] == "costopt" and len(parts) > 1 else ()
 
 
 def layer(name: str) -> int:
@@ -205,19 +221,18 @@ def layer(name: str) -> int:
 )
 def test_a_module_imports_only_what_lies_below_it(path: Path) -> None:
     for name in every_import(path):
-        parts = name.split(".")
-        if parts[0] == "costopt" and len(parts) > 1 and parts[1] not in KINDS:
-            assert layer(parts[1]) <= layer(place(path)), f"{path.name} imports {name}, which lies above it"
+        home = home_of(name)
+        if home and home[0] not in KINDS:
+            assert layer(home[0]) <= layer(place(path)), f"{path.name} imports {name}, which lies above it"
 
 
 @pytest.mark.parametrize("path", [one for one in modules() if place(one) in KINDS], ids=lambda path: path.stem)
 def test_a_plug_in_imports_the_foundation_and_its_own_folder_only(path: Path) -> None:
     for name in every_import(path):
-        parts = name.split(".")
-        if parts[0] == "costopt" and len(parts) > 1:
-            assert parts[1] in FOUNDATION | SHARED_BY_PLUGINS | {place(path)}, f"{path} imports {name}"
-            assert len(parts) < 3 or parts[1] == place(path), f"{path} imports {name}"
-            assert not (parts[1] == place(path) and len(parts) > 2), f"{path} imports another plug-in: {name}"
+        home = home_of(name)
+        if home:
+            assert home[0] in FOUNDATION | SHARED_BY_PLUGINS | {place(path)}, f"{path} imports {name}"
+            assert len(home) == 1, f"{path} imports another plug-in, or the inside of what it may use: {name}"
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -244,6 +259,13 @@ def test_nothing_heavy_is_loaded_for_small_commands(arguments: list[str]) -> Non
 def test_every_plug_in_opens_with_one_line_that_says_what_it_is(kind: plugins.Kind) -> None:
     for name in plugins.names(kind):
         assert plugins.describe(kind, name), f"{kind}/{name}.py has no docstring"
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_folder_of_parts_says_what_each_of_its_files_is_for(part: str) -> None:
+    words = (PACKAGE / part / "__init__.py").read_text(encoding="utf-8")
+    inside = {path.stem for path in (PACKAGE / part).iterdir() if path.stem != "__init__" and path.suffix != ".csv"}
+    assert {name for name in inside - {"__pycache__"} if name not in words} == set()
 
 
 def test_the_house_has_no_smells() -> None:

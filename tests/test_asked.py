@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from costopt.asked import Asked
+from costopt.benching.asked import Asked
 from costopt.errors import UsageError
 from costopt.records import Spec
 

@@ -6,11 +6,11 @@ from torch import Tensor, fx, nn
 from torch.nn.functional import scaled_dot_product_attention as fused
 from torch.utils import _pytree as pytree
 
-from costopt import attention
-from costopt.imitation import Imitation, elsewhere
+from costopt.cutting.surgery import copied
+from costopt.learning import attention
+from costopt.learning.imitation import Imitation, elsewhere
+from costopt.learning.pairing import Pair, tensors
 from costopt.methods.prune_heads import PruneHeads
-from costopt.pairing import Pair, tensors
-from costopt.surgery import copied
 from tests.torch_patients import PATIENTS, context_of, graph_of
 
 BOOLEAN = torch.tensor([[True, True, False], [True, False, True], [True, True, True]])

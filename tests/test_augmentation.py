@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from costopt.augmentation import AUGMENTATIONS, Inputs, augmented, parsed, replace, shift, suitable
 from costopt.errors import CandidateError
+from costopt.learning.augmentation import AUGMENTATIONS, Inputs, augmented, parsed, replace, shift, suitable
 
 seeds = st.integers(0, 1000)
 every_augmentation = pytest.mark.parametrize("name", AUGMENTATIONS)

@@ -14,8 +14,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from costopt.benching.measurements import Benched
 from costopt.journal import BenchJournal
-from costopt.measurements import Benched
 from tests import user_folder
 from tests.user_folder import UserFolder
 

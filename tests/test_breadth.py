@@ -14,12 +14,12 @@ import torch
 from torch import fx
 
 from costopt import export, graph, plugins
+from costopt.cutting.surgery import copied
 from costopt.errors import CandidateError, NotApplicable
 from costopt.formats import Modules
 from costopt.methods import Method, OnnxMethod, TorchMethod
 from costopt.parity import parity
 from costopt.records import Spec, Value
-from costopt.surgery import copied
 from tests import onnx_graphs
 from tests.architectures import ARCHITECTURES, lively
 from tests.onnx_graphs import Held

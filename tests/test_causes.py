@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from costopt.causes import causes
+from costopt.judging.causes import causes
 from costopt.records import Candidate, Machine, Spec
 from costopt.verdict import Interval, Latency, Percentile, Row
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from costopt.choose import judge, quote_for
 from costopt.errors import ConfigError
+from costopt.judging.choose import judge, quote_for
 from costopt.records import Candidate, Failed, Invalid, Measured, Outcome, Plan, Run, Skipped, Spec, Traffic
 from costopt.verdict import Report, Row
 from tests.factories import CORRECT, TODAY, measured, plan, recipe, run, twenty

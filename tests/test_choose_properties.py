@@ -8,7 +8,7 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from costopt.choose import judge
+from costopt.judging.choose import judge
 from costopt.records import Measured, Plan, Spec
 from costopt.verdict import Report, Row
 from tests.factories import TODAY, measured, plan, recipe, run

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from costopt import codings
-from costopt.rans import Damaged
+from costopt.packing import codings
+from costopt.packing.rans import Damaged
 from tests.onnx_graphs import normal
 
 DTYPES = [f"<u{width}" for width in codings.WIDTHS]

@@ -16,10 +16,11 @@ import pytest
 from onnx import TensorProto, helper
 
 import costopt
-from costopt import bench, plugins, session
+from costopt import plugins
 from costopt.build import Prepared
 from costopt.errors import CostoptError, DataError
 from costopt.journal import Journal, from_json
+from costopt.measuring import bench, session
 from costopt.pipeline import Job, evaluate, shares
 from costopt.provenance import sha256
 from costopt.providers import Provider

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from costopt import contenders
-from costopt.contenders import Model
+from costopt.benching import contenders
+from costopt.benching.contenders import Model
+from costopt.benching.measurements import BenchPlan
 from costopt.errors import UsageError
-from costopt.measurements import BenchPlan
 from costopt.records import Graph, InputSpec, ModelSource, Spec
-from costopt.samples import Samples
+from costopt.sampling.samples import Samples
 
 CPU, OTHER = Spec("cpu"), Spec("openvino", {"inference_precision": "f32"})
 

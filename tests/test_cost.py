@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from costopt import cost
+from costopt.judging import cost
 from costopt.records import Round, Timing, Traffic
 from costopt.verdict import Interval, Quote
 

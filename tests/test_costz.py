@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from costopt import costz, graph
+from costopt import graph
 from costopt.errors import ModelFileError, UsageError
+from costopt.packing import costz
 from tests import onnx_graphs
 from tests.onnx_graphs import normal
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from costopt import costz
 from costopt.build import folder_of
-from costopt.choose import judge
 from costopt.deliver import deliver
 from costopt.graph import artifact
 from costopt.journal import Journal, to_json
+from costopt.judging.choose import judge
+from costopt.packing import costz
 from costopt.records import Recipe
 from tests import factories
 from tests.onnx_graphs import normal, written

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from costopt import devices
+from costopt.measuring import devices
 from costopt.records import Machine
 
 XEON = "Intel(R) Xeon(R) Platinum"

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from costopt import energy
-from costopt.devices import Device
-from costopt.energy import Meter, Metered, Rapl, Step, Unmetered, Window
+from costopt.measuring import energy
+from costopt.measuring.devices import Device
+from costopt.measuring.energy import Meter, Metered, Rapl, Step, Unmetered, Window
 
 
 @dataclasses.dataclass

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from costopt import equalization, smoothing
-from costopt.activations import flowing
-from costopt.equalization import equalised
 from costopt.errors import CandidateError, NotApplicable
-from costopt.layers import Weights, largest, layers, scaled
 from costopt.methods import Arrays
-from costopt.smoothing import smoothed
+from costopt.rounding import equalization, smoothing
+from costopt.rounding.activations import flowing
+from costopt.rounding.equalization import equalised
+from costopt.rounding.layers import Weights, largest, layers, scaled
+from costopt.rounding.smoothing import smoothed
 from tests.onnx_graphs import normal, relative_error, written
 
 NORMALISED = """(float[N,5,8] x) => (float[N,5,4] y) {

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from costopt.choose import judge
-from costopt.explore import Step, next_step
+from costopt.judging.choose import judge
 from costopt.methods import Knob
 from costopt.records import Candidate, Failed, Measured, Outcome, Plan, Setting, Spec
-from costopt.space import LEARN, LEARN_ROUNDED, Space, served
+from costopt.searching.explore import Step, next_step
+from costopt.searching.space import LEARN, LEARN_ROUNDED, Space, served
 from costopt.verdict import Report
 from tests import factories
 
@@ -29,12 +29,14 @@ class Model:
     """What steps do to a made-up model: int8 halves the time; a cut takes its share of it and of what can be lost.
 
     `slack` is the share of the work that can go before accuracy suffers after learning; each point beyond it costs a
-    point. Without learning `raw` times what went is lost at least. A second lesson wins half of what is missing back.
+    point. Without learning `raw` times what went is lost at least. A second lesson wins half of what is missing back. A
+    call of b samples takes b ** `by_batch` times as long as one.
     """
 
     slack: float
     int8_loses: int = 0
     raw: float = 0.02
+    by_batch: float = 1.0
 
     def __call__(self, candidate: Candidate) -> Outcome:
         work, ms, lost = 1.0, 1.0, 0
@@ -53,7 +55,7 @@ class Model:
             provider=candidate.provider,
             batch=candidate.batch,
             baseline_batch=1,
-            ms=ms * work * candidate.batch,
+            ms=ms * work * candidate.batch**self.by_batch,
             correct=factories.CORRECT - lost - round(missing * factories.SAMPLES),
         )
 
@@ -224,6 +226,26 @@ def test_other_settings_are_tried_with_the_best_and_the_best_of_them_with_what_i
     steps = [step.candidate for step, _ in walk(world, space=replace(SPACE, settings=(HOME, *batches), cuts={}))]
     assert all(served(QUANTISED, one) in steps for one in batches)
     assert [one.batch for one in steps if one.recipe == HALVED] == [1, 32]
+
+
+def test_a_later_best_is_not_tried_where_the_best_before_it_was_far_from_its_own_best() -> None:
+    def world(candidate: Candidate) -> Outcome:
+        ms = {"int8_static": 0.5, "fp16": 0.4}.get(candidate.label, 1.0) * candidate.batch**0.5
+        return factories.measured(candidate.recipe, batch=candidate.batch, baseline_batch=1, ms=ms)
+
+    batches = tuple(Setting(Spec("cpu"), batch, 2) for batch in (8, 32))
+    steps = [step.candidate for step, _ in walk(world, space=replace(SPACE, settings=(HOME, *batches), cuts={}))]
+    assert [one.batch for one in steps if one.recipe == QUANTISED] == [1, 8, 32]
+    assert [one.batch for one in steps if one.recipe == HALVED] == [1, 32]
+
+
+def test_what_was_cut_is_tried_in_every_setting_whatever_suited_the_uncut() -> None:
+    batches = tuple(Setting(Spec("cpu"), batch, 2) for batch in (8, 32))
+    world = Model(0.6, by_batch=2.0)
+    steps = [step.candidate for step, _ in walk(world, space=replace(SPACE, settings=(HOME, *batches)))]
+    best = winner(world, space=replace(SPACE, settings=(HOME, *batches)))
+    assert SPACE.cuts_in(best.recipe)
+    assert {one.batch for one in steps if one.recipe == best.recipe} == {1, 8, 32}
 
 
 def test_what_is_too_slow_at_home_is_tried_where_it_may_be_fast_enough() -> None:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from costopt import export, graph, parity
 from costopt.errors import CandidateError
 from costopt.formats import Loaded, Modules, OnnxFile, Program
-from costopt.load import load
+from costopt.loading.load import load
 from costopt.records import InputSpec, ModelSource
 from tests import models
 

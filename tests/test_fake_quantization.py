@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, fx, nn
 
-from costopt.fake_quantization import LEVELS, Rounded, RoundedActivation, RoundedWeight, layers
+from costopt.learning.fake_quantization import LEVELS, Rounded, RoundedActivation, RoundedWeight, layers
 from tests.torch_patients import PATIENTS
 
 numbers = st.lists(st.floats(-1e4, 1e4, width=32), min_size=1, max_size=20)

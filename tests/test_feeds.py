@@ -20,11 +20,11 @@ import torch
 from numpy.typing import NDArray
 
 from costopt import plugins
-from costopt.arrays import ArrayFile, ArrayWriter
 from costopt.errors import CostoptError, DataError
 from costopt.feeds import Feed
 from costopt.records import Spec
-from costopt.samples import open_source
+from costopt.sampling.arrays import ArrayFile, ArrayWriter
+from costopt.sampling.samples import open_source
 
 Array = NDArray[np.generic]
 
@@ -127,7 +127,7 @@ def test_a_npy_file_gives_its_array_back_without_a_name(dtype: str, order: str, 
 
 
 def test_a_large_fortran_array_is_turned_piece_by_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("costopt.arrays.CHUNK_BYTES", 100)
+    monkeypatch.setattr("costopt.sampling.arrays.CHUNK_BYTES", 100)
     np.save(tmp_path / "data.npy", np.asfortranarray(IMAGE))
     assert_same(opened(tmp_path / "data.npy"), {"": IMAGE})
 

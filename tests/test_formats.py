@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from costopt import plugins
 from costopt.errors import ModelFileError
 from costopt.formats import Format, Loaded, Modules, OnnxFile, Program
-from costopt.load import load, recognise
+from costopt.loading.load import load, recognise
 from costopt.records import ModelSource
 from tests import models
 
@@ -100,7 +100,7 @@ def run(loaded: Loaded, image: Tensor) -> Tensor:
 def test_recognising_loads_no_torch(files: dict[Save, Path]) -> None:
     paths = [str(path) for path in files.values()]
     script = (
-        "import sys, pathlib; from costopt.load import recognise\n"
+        "import sys, pathlib; from costopt.loading.load import recognise\n"
         f"for path in {paths!r}: recognise(pathlib.Path(path))\n"
         "print({'torch', 'onnx', 'onnxruntime', 'safetensors'} & set(sys.modules))"
     )

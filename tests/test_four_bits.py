@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from costopt import four_bits
 from costopt.errors import CandidateError
-from costopt.four_bits import gptq, nearest
 from costopt.methods.int4_weights import Int4Weights
+from costopt.rounding import four_bits
+from costopt.rounding.four_bits import gptq, nearest
 from tests.onnx_graphs import Held, normal, relative_error, weights_of, written
 
 TEXT = "(float[N,80] x) => (float[N,24] y) { y = MatMul(x, w) }"

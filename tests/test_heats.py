@@ -9,15 +9,17 @@ from typing import Any, Literal, cast
 
 import pytest
 
-from costopt import bench, heats, pipeline, plugins, proof
-from costopt.choose import judge
-from costopt.heats import _may_win
+from costopt import pipeline, plugins
 from costopt.journal import Journal
+from costopt.judging.choose import judge
+from costopt.measuring import bench, proof
 from costopt.records import Entry, Invalid, Measured, Outcome, Plan, Spec
 from costopt.reports import Render
-from costopt.samples import spread
-from costopt.space import Space
-from costopt.tries import Tries
+from costopt.sampling.samples import spread
+from costopt.searching import heats
+from costopt.searching.heats import _may_win
+from costopt.searching.space import Space
+from costopt.searching.tries import Tries
 from costopt.verdict import Report
 from tests import factories
 

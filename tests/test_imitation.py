@@ -8,9 +8,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from costopt import hidden
-from costopt.imitation import Imitation, are_scores, divergence, relative_error
-from costopt.pairing import visible
+from costopt.learning import hidden
+from costopt.learning.imitation import Imitation, are_scores, divergence, relative_error
+from costopt.learning.pairing import visible
 from tests.torch_patients import PATIENTS, context_of
 
 scores = st.lists(st.lists(st.floats(-20, 20), min_size=3, max_size=3), min_size=2, max_size=6).map(torch.tensor)

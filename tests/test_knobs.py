@@ -1,7 +1,7 @@
 """Proposals for several knobs at once."""
 
-from costopt.knobs import Trial, proposal
 from costopt.methods import Knob
+from costopt.searching.knobs import Trial, proposal
 
 CUTS = {"channels": Knob("macs", 0.1, 0.9, 0.5), "layers": Knob("share", 0.1, 0.7, 0.3)}
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from costopt.errors import CandidateError
-from costopt.labels import Labels
+from costopt.learning.labels import Labels
 
 SCORES = torch.tensor([[2.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 2.0], [2.0, 0.0, 0.0]])
 PLACES = torch.arange(4)

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from costopt import made_up
 from costopt.errors import DataError, UsageError
 from costopt.records import InputSpec
+from costopt.sampling import made_up
 
 IMAGE = InputSpec("image", ("batch", 3, 8, 8), "float32")
 TOKENS = InputSpec("tokens", ("batch", "sequence"), "int64")

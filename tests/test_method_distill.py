@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch import fx
 
-from costopt import acceleration, resuming, teaching
-from costopt.acceleration import Acceleration
 from costopt.errors import CandidateError, NotApplicable
+from costopt.learning import acceleration, resuming, teaching
+from costopt.learning.acceleration import Acceleration
 from costopt.methods import Arrays, Context
 from costopt.methods.distill import Distill
 from tests.onnx_graphs import Held
@@ -87,7 +87,7 @@ def test_padding_changes_nothing() -> None:
 
 
 def test_news_say_where_it_is(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("costopt.training.NEWS_S", 0.0)
+    monkeypatch.setattr("costopt.learning.training.NEWS_S", 0.0)
     module, context, _ = case("cnn")
     with caplog.at_level(logging.INFO, "costopt"):
         LEARNING(module, context)
@@ -120,7 +120,7 @@ def test_a_killed_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 KILLED = """
 import sys
 from pathlib import Path
-from costopt import resuming
+from costopt.learning import resuming
 from tests.test_method_distill import LEARNING, case
 resuming.EVERY_S, resuming.SHARE = 0.0, 1e9
 module, context, _ = case("lenet", Path(sys.argv[1]))

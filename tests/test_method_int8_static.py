@@ -13,11 +13,11 @@ from onnxruntime.quantization import CalibrationMethod
 from onnxruntime.quantization.calibrate import TensorsData
 
 from costopt import graph
-from costopt.activations import BATCH, batches
 from costopt.errors import CandidateError
 from costopt.methods import Arrays
 from costopt.methods.int8_static import Int8Static
-from costopt.ranges import BINS, Ranging
+from costopt.rounding.activations import BATCH, batches
+from costopt.rounding.ranges import BINS, Ranging
 from tests import onnx_graphs
 from tests.onnx_graphs import Held, normal, relative_error, written
 

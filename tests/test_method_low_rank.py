@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from costopt import surgery
+from costopt.cutting import surgery
+from costopt.cutting.factorised import ObservedLayer, splits
 from costopt.errors import CandidateError, NotApplicable
-from costopt.factorised import ObservedLayer, splits
 from costopt.methods import Arrays
 from costopt.methods.low_rank import LowRank
 from tests.onnx_graphs import normal

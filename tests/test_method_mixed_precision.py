@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from costopt.activations import batches
 from costopt.errors import CandidateError, NotApplicable
-from costopt.layer_times import operations, saved_ms
-from costopt.layers import layers
 from costopt.methods import Arrays
 from costopt.methods.mixed_precision import MixedPrecision, worth_it
-from costopt.qdq import Rounding, ranged, ready, rounded_layers
-from costopt.ranges import Ranging
-from costopt.rounding_errors import errors
+from costopt.rounding.activations import batches
+from costopt.rounding.layer_times import operations, saved_ms
+from costopt.rounding.layers import layers
+from costopt.rounding.qdq import Rounding, ranged, ready, rounded_layers
+from costopt.rounding.ranges import Ranging
+from costopt.rounding.rounding_errors import errors
 from tests import onnx_graphs
 from tests.onnx_graphs import Held, normal, written
 

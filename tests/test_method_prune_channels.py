@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, fx, nn
 
-from costopt import surgery, width_times
-from costopt.allotment import Curve, allotted, step_of
-from costopt.any_width import Kind, layers
+from costopt.cutting import surgery, width_times
+from costopt.cutting.allotment import Curve, allotted, step_of
+from costopt.cutting.any_width import Kind, layers
+from costopt.cutting.importance import Importance, scores
+from costopt.cutting.ties import Group, Places, Structure, shapes_of, structure_of
 from costopt.errors import CandidateError, NotApplicable
-from costopt.importance import Importance, scores
 from costopt.methods import Arrays
 from costopt.methods.prune_channels import PruneChannels
-from costopt.ties import Group, Places, Structure, shapes_of, structure_of
 from costopt.units import percent
 from tests.onnx_graphs import normal
 from tests.torch_patients import PATIENTS, context_of, graph_of, relative_error

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import fx, nn
 
-from costopt import surgery
+from costopt.cutting import surgery
 from costopt.errors import CandidateError, NotApplicable
 from costopt.methods import Arrays
 from costopt.methods.prune_heads import PruneHeads

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from torch import Tensor, fx, nn
 
 from costopt import export
+from costopt.cutting.surgery import copied
 from costopt.errors import CandidateError, NotApplicable
 from costopt.formats import Modules
 from costopt.methods import Arrays
 from costopt.methods.trim_vocabulary import TrimVocabulary, _Table
-from costopt.surgery import copied
 from tests import models
 from tests.torch_patients import PATIENTS, context_of, graph_of, outputs, parameters, specs_of
 

@@ -12,8 +12,8 @@ from torch.export import Dim
 
 from costopt.errors import CandidateError, NotApplicable
 from costopt.formats import Modules, OnnxFile, Program
+from costopt.loading.modules import modules_of
 from costopt.methods.fold_batchnorm import FoldBatchnorm
-from costopt.modules import modules_of
 from costopt.records import Graph
 from tests import models
 from tests.torch_patients import context_of, graph_of

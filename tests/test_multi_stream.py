@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from costopt import bench
-from costopt.bench import Pair
 from costopt.errors import Untrue, UsageError
+from costopt.measuring import bench
+from costopt.measuring.bench import Pair
 from costopt.scenarios.multi_stream import MultiStream
 from costopt.timings import Timing
 from tests import models, stages

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from costopt import noise, noise_rules
-from costopt.noise import CpuTicks, Reading, System, Watch, between
-from costopt.noise_rules import far_from_neighbours, faults, together, widening
+from costopt.measuring import noise, noise_rules
+from costopt.measuring.noise import CpuTicks, Reading, System, Watch, between
+from costopt.measuring.noise_rules import far_from_neighbours, faults, together, widening
 from costopt.timings import Noise
 
 OURS = 100

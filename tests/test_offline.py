@@ -15,13 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from costopt import machine as this_machine
-from costopt import throughput
-from costopt.crew import Crew
+from costopt.benching.measurements import Throughput, Try
 from costopt.errors import CandidateError, UsageError
-from costopt.measurements import Throughput, Try
+from costopt.measuring import throughput
+from costopt.measuring.crew import Crew
+from costopt.measuring.throughput import Way
 from costopt.scenarios.offline import Memory, Offline, Serving, Sweep
 from costopt.stats import PROCESS_SPREAD
-from costopt.throughput import Way
 from tests import models, stages
 
 # ---------------------------------------------------------------------------------------- windows

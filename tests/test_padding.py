@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, fx, nn
 
-from costopt import padding
+from costopt.cutting.surgery import copied
+from costopt.learning import padding
+from costopt.learning.padding import Padding
+from costopt.learning.pairing import Pair, tensors
 from costopt.methods import Arrays
 from costopt.methods.distill import Distill
-from costopt.padding import Padding
-from costopt.pairing import Pair, tensors
 from costopt.records import InputSpec
-from costopt.surgery import copied
 from tests import models
 from tests.torch_patients import context_of, graph_of, relative_error, specs_of
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from costopt import placement
 from costopt.errors import CandidateError
-from costopt.placement import Arrays, read, unproven
+from costopt.measuring import placement
+from costopt.measuring.placement import Arrays, read, unproven
 from costopt.providers import CPU
 from costopt.records import Setting, Spec
 from costopt.timings import Placement

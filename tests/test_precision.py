@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from costopt import plugins, precision
-from costopt.precision import FACTORS, Format, decode, probe
+from costopt import plugins
+from costopt.measuring import precision
+from costopt.measuring.precision import FACTORS, Format, decode, probe
 from costopt.providers import Provider
 from costopt.records import Spec
 

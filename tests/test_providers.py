@@ -9,16 +9,17 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from costopt import bench, plugins, providers, session
-from costopt.bench import Subject
+from costopt import plugins, providers
 from costopt.errors import CandidateError
 from costopt.feeds import ArrayFile
-from costopt.matching import Input
+from costopt.measuring import bench, session
+from costopt.measuring.bench import Subject
 from costopt.providers import Build, Plugin, Provider, opened
 from costopt.providers.cuda import Cuda
 from costopt.providers.openvino import Openvino
 from costopt.records import Setting, Spec
-from costopt.samples import Samples
+from costopt.sampling.matching import Input
+from costopt.sampling.samples import Samples
 from costopt.worker import Child
 from tests import models
 

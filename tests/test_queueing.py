@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from costopt import rates
-from costopt.forecast import CallTimes, forecasts, ways
-from costopt.measurements import Attempt, Batching, Rate, Served
-from costopt.queueing import Line, VirtualClock, busy_periods, schedule, simulate, work
-from costopt.rates import answer, judge, next_rate, requests_to_decide, search
+from costopt.benching.measurements import Attempt, Batching, Rate, Served
+from costopt.measuring import rates
+from costopt.measuring.forecast import CallTimes, forecasts, ways
+from costopt.measuring.queueing import Line, VirtualClock, busy_periods, schedule, simulate, work
+from costopt.measuring.rates import answer, judge, next_rate, requests_to_decide, search
 from costopt.verdict import Interval
 from tests import queueing_theory as theory
 

@@ -12,8 +12,8 @@ from costopt import plugins
 from costopt.errors import CandidateError, NotApplicable
 from costopt.methods import Arrays, OnnxMethod
 from costopt.methods.int8_static import Int8Static
-from costopt.ranges import BINS, STEPS, least_error
 from costopt.records import Spec, Value
+from costopt.rounding.ranges import BINS, STEPS, least_error
 from tests import onnx_graphs
 from tests.onnx_graphs import Held, normal, relative_error, written
 

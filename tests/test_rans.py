@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from costopt import rans
-from costopt.rans import Damaged, Reader, varint
+from costopt.packing import rans
+from costopt.packing.rans import Damaged, Reader, varint
 
 SYMBOLS = arrays.arrays(np.uint8, st.integers(0, 60))
 

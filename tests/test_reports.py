@@ -18,8 +18,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from costopt import bench_facts, plugins, stats, units
-from costopt.measurements import BenchReport, Energy
+from costopt import plugins, stats, units
+from costopt.benching import bench_facts
+from costopt.benching.measurements import BenchReport, Energy
 from costopt.providers import Provider
 from costopt.records import Round, Setting, Spec, Timing
 from costopt.reports import Render, sheet

@@ -15,12 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from costopt.arrays import ArrayFile
 from costopt.errors import DataError
-from costopt.matching import Purpose
 from costopt.methods import Calibration
 from costopt.records import InputSpec
-from costopt.samples import Samples, match, open_source, sha256, spread
+from costopt.sampling.arrays import ArrayFile
+from costopt.sampling.matching import Purpose
+from costopt.sampling.samples import Samples, match, open_source, sha256, spread
 
 Array = NDArray[np.generic]
 
@@ -282,7 +282,7 @@ def test_samples_cross_to_another_process_as_json(text: Samples, tmp_path: Path)
     facts = json.dumps(text.to_json())
     assert Samples.from_json(json.loads(facts)) == text
     script = (
-        "import json, sys; from costopt.samples import Samples\n"
+        "import json, sys; from costopt.sampling.samples import Samples\n"
         "samples = Samples.from_json(json.loads(sys.argv[1]))\n"
         "print(samples.rows(2, 3)['input_ids'].tolist(), samples.targets(2, 3)['target'].tolist())"
     )
@@ -354,7 +354,7 @@ def test_the_digest_tells_data_apart_and_not_where_they_lie(tmp_path: Path) -> N
 
 def test_the_digest_does_not_depend_on_the_chunk(text: Samples, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = sha256(text)
-    monkeypatch.setattr("costopt.samples.CHUNK_BYTES", 50)
+    monkeypatch.setattr("costopt.sampling.samples.CHUNK_BYTES", 50)
     assert sha256(text) == whole
 
 

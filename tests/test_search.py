@@ -6,11 +6,11 @@ import pytest
 
 from costopt import plugins, provenance
 from costopt.errors import UsageError
-from costopt.heats import never_built
 from costopt.methods import Knob, Method, Offer
 from costopt.records import Data, Failed, Graph, InputSpec, Invalid, Machine, ModelSource, Plan, Skipped, Spec
 from costopt.search import refuse_early
-from costopt.tries import Tries, what_to_try
+from costopt.searching.heats import never_built
+from costopt.searching.tries import Tries, what_to_try
 from tests import onnx_graphs
 
 HERE = Machine("a CPU", 4, 8 << 30, "Linux")

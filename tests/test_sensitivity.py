@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from costopt import layer_costs
-from costopt.measurements import LayerFacts, LayersMeasured
+from costopt.benching.measurements import LayerFacts, LayersMeasured
 from costopt.records import Spec
 from tests import factories, user_folder
 from tests.user_folder import UserFolder

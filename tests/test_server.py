@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from costopt import rates, serving, session
+from costopt.benching.measurements import Attempt, Batching, Served
 from costopt.errors import CandidateError, Untrue, UsageError
 from costopt.journal import from_json, to_json
-from costopt.measurements import Attempt, Batching, Served
-from costopt.samples import Samples
+from costopt.measuring import rates, serving, session
+from costopt.measuring.serving import Feeder, RealClock
+from costopt.measuring.session import Arrays
+from costopt.sampling.samples import Samples
 from costopt.scenarios import server
 from costopt.scenarios.server import Server
-from costopt.serving import Feeder, RealClock
-from costopt.session import Arrays
 from tests import models, stages
 
 # ---------------------------------------------------------------------------------------- what is refused

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from costopt import plugins, session_options
+from costopt import plugins
 from costopt.errors import UsageError
+from costopt.measuring import session_options
 from costopt.providers import Build, Provider, Wish
 from costopt.records import Setting, Spec, Value
 from tests import onnx_graphs

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from costopt import settle
-from costopt.measurements import (
+from costopt.benching import settle
+from costopt.benching.measurements import (
     Attempt,
     Batching,
     Benched,

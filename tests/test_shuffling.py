@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from costopt import shuffling
 from costopt.errors import CandidateError
-from costopt.shuffling import FEWEST, Shuffled
+from costopt.learning import shuffling
+from costopt.learning.shuffling import FEWEST, Shuffled
 from tests.onnx_graphs import Held, normal
 
 counts = st.integers(FEWEST, 300)

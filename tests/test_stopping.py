@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from costopt import stats, stopping
+from costopt import stats
+from costopt.measuring import stopping
 from costopt.verdict import Interval
 from tests.bench_statistics import LOUD, NOISES, USUAL, after_stopping
 from tests.factories import timing

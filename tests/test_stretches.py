@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from costopt import stats, stretches
+from costopt import stats
+from costopt.measuring import stretches
 from costopt.timings import Round, Timing
 
 

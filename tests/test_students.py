@@ -9,8 +9,8 @@ import torch
 from costopt import export
 from costopt.errors import CandidateError, UsageError
 from costopt.formats import Modules
+from costopt.learning.students import made
 from costopt.methods.distill import Distill
-from costopt.students import made
 from tests.torch_patients import PATIENTS, context_of, outputs, parameters, relative_error, specs_of
 
 STUDENTS = """

@@ -9,10 +9,10 @@ import torch_pruning
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
-from costopt import surgery
+from costopt.cutting import surgery
+from costopt.cutting.ties import Structure, structure_of
 from costopt.errors import CandidateError
 from costopt.methods import Arrays
-from costopt.ties import Structure, structure_of
 from tests.onnx_graphs import normal
 from tests.torch_patients import PATIENTS, graph_of, outputs, relative_error
 

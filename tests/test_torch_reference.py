@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from costopt import session, torch_session
-from costopt.bench import Engine, Subject, opening, serve
 from costopt.errors import CandidateError
+from costopt.measuring import session, torch_session
+from costopt.measuring.bench import Engine, Subject, opening, serve
 from costopt.records import Setting, Spec
 from costopt.worker import Answer, Child
 from tests import models, stages

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from costopt import resuming, training
 from costopt.errors import CandidateError
-from costopt.resuming import Kept
-from costopt.training import Budget, Score, Task, Trained, schedule, train
+from costopt.learning import resuming, training
+from costopt.learning.resuming import Kept
+from costopt.learning.training import Budget, Score, Task, Trained, schedule, train
 
 WANTED = torch.linspace(-1, 1, 12).reshape(3, 4)
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 from scipy import stats as scipy_stats
 
-from costopt import tuning
+from costopt.measuring import tuning
+from costopt.measuring.tuning import Broken, Tuned, Variant
 from costopt.records import Setting, Spec
-from costopt.tuning import Broken, Tuned, Variant
 from costopt.verdict import Interval
 
 START = Setting(Spec("cpu"), threads=2)

@@ -32,7 +32,7 @@ from costopt.formats.pt2 import FILE_OPERATORS, Pt2, Refused, check_expression, 
 from costopt.formats.state_dict import StateDict
 from costopt.formats.torchscript import FILE_OPERATORS as SCRIPT_FILE_OPERATORS
 from costopt.formats.torchscript import check_code
-from costopt.load import load
+from costopt.loading.load import load
 from costopt.records import ModelSource
 from tests import models
 

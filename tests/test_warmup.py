@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from costopt import warmup
+from costopt.measuring import warmup
 from tests.bench_statistics import COLD, ENDLESS, WARM, warm_ups
 
 FAST = [name for name in WARM if WARM[name].warm_s <= 1e-3]

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, fx, nn
 
-from costopt import any_width, surgery, width_times
-from costopt.allotment import Curve
-from costopt.any_width import Kind
-from costopt.surgery import Gone
-from costopt.ties import Structure, shapes_of, structure_of
-from costopt.width_times import WidthTimes
+from costopt.cutting import any_width, surgery, width_times
+from costopt.cutting.allotment import Curve
+from costopt.cutting.any_width import Kind
+from costopt.cutting.surgery import Gone
+from costopt.cutting.ties import Structure, shapes_of, structure_of
+from costopt.cutting.width_times import WidthTimes
 from tests.onnx_graphs import normal
 from tests.torch_patients import PATIENTS, graph_of
 

@@ -12,11 +12,11 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from costopt import export
+from costopt.cutting.surgery import copied
 from costopt.formats import Modules
+from costopt.loading.modules import modules_of
 from costopt.methods import Arrays, Context
-from costopt.modules import modules_of
 from costopt.records import InputSpec
-from costopt.surgery import copied
 from tests import models
 from tests.onnx_graphs import Held, normal
 

@@ -8,8 +8,8 @@ import typer
 from costopt.commands import NOT_MET, Format, say_how_to_serve, show_report
 
 if TYPE_CHECKING:
+    from costopt.benching.measurements import BenchPlan, BenchReport
     from costopt.journal import BenchJournal
-    from costopt.measurements import BenchPlan, BenchReport
 
 Models = Annotated[list[Path], typer.Argument(help="Model files; all are held against the first.")]
 Scenario = Annotated[str, typer.Option("--scenario", "-s", help="single_stream, multi_stream, offline or server.")]
@@ -67,7 +67,7 @@ def bench(
     quiet: Quiet = False,
 ) -> None:
     """Measure models against each other: paired, with intervals, and with proof of who did the work."""
-    from costopt.asked import Asked
+    from costopt.benching.asked import Asked
 
     of_the_scenario = {
         "rate": rate,

@@ -23,9 +23,9 @@ def choose(
 ) -> None:
     """Judge a finished run by another budget or price, in under a second, and lay the chosen file ready."""
     from costopt import plan as plans
-    from costopt.choose import judge
     from costopt.deliver import deliver
     from costopt.journal import Journal
+    from costopt.judging.choose import judge
 
     journal = Journal.find(run, out)
     facts, asked = journal.run(), plans.read(config, tuple(overrides or ()), data_must_exist=False)

@@ -179,7 +179,8 @@ def of_hardware() -> Iterator[Finding]:
 
     import psutil
 
-    from costopt import machine, noise
+    from costopt import machine
+    from costopt.measuring import noise
 
     here, swap, available = machine.here(), psutil.swap_memory(), psutil.virtual_memory().available
     yield of_cpu(here.cpu, here.cores, here.features)
@@ -323,7 +324,7 @@ def turbo(cpus: Path = CPUS) -> bool | None:
 
 def of_frequency(governors: Collection[str], turbo: bool | None) -> Finding:
     """Whether the clock stays where it is."""
-    from costopt import noise_rules
+    from costopt.measuring import noise_rules
     from costopt.timings import Noise
 
     boost = {None: "turbo not shown", True: "turbo on: the clock depends on heat and load", False: "turbo off"}[turbo]
@@ -351,7 +352,7 @@ def of_heat(throttled: Collection[int]) -> Finding:
 
 def of_quiet(seconds: float = WATCH_S) -> Iterator[Finding]:
     """What would disturb a measurement now, from watching the machine for a moment."""
-    from costopt import noise
+    from costopt.measuring import noise
 
     watch = noise.Watch()
     late_s = noise.lateness_s(seconds)
@@ -361,7 +362,8 @@ def of_quiet(seconds: float = WATCH_S) -> Iterator[Finding]:
 
 def of_noise(seen: "Noise") -> Finding:
     """What others took from us, judged by the rules that measurements are judged by. The governor has its own line."""
-    from costopt import noise_rules, units
+    from costopt import units
+    from costopt.measuring import noise_rules
 
     shares = (("other load", seen.other_load), ("steal", seen.steal))
     counts = (("pages from swap", seen.swapped_pages), ("slow-downs for heat", seen.throttled))

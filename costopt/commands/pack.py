@@ -13,8 +13,9 @@ def pack(
     ] = None,
 ) -> None:
     """Pack an ONNX model into a .costz file, from which `costopt unpack` gives back the same bytes."""
-    from costopt import costz, units
+    from costopt import units
     from costopt.graph import files
+    from costopt.packing import costz
 
     target = out or model.with_suffix(".costz")
     packed = costz.pack(model, target)

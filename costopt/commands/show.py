@@ -15,9 +15,9 @@ def show(
     out: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs"),
 ) -> None:
     """Print the report of a finished or interrupted run: a compress by the budget that it was run with, or a bench."""
-    from costopt import settle
-    from costopt.choose import judge
+    from costopt.benching import settle
     from costopt.journal import BenchJournal, Journal, find
+    from costopt.judging.choose import judge
 
     folder = find(run, out)
     if (folder / "bench.json").is_file():

@@ -13,7 +13,7 @@ def unpack(
     ] = None,
 ) -> None:
     """Turn a .costz file back into the ONNX model that was packed, byte for byte; its sha256 is checked."""
-    from costopt import costz
+    from costopt.packing import costz
 
     for file in costz.unpack(model, out or model.with_suffix(".onnx")):
         typer.echo(file)

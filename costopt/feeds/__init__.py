@@ -13,8 +13,8 @@ import zipfile
 from abc import ABC, abstractmethod
 from pathlib import Path
 
-from costopt.arrays import ArrayFile as ArrayFile
 from costopt.errors import DataError
+from costopt.sampling.arrays import ArrayFile as ArrayFile
 
 
 class Feed(ABC):

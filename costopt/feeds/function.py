@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from costopt.arrays import Array, ArrayFile, ArrayWriter
 from costopt.errors import DataError
 from costopt.feeds import Feed
+from costopt.sampling.arrays import Array, ArrayFile, ArrayWriter
 from costopt.user_code import function_named, is_reference
 
 

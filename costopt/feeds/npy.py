@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from costopt.arrays import ArrayFile, array_in
 from costopt.feeds import Feed, first_bytes
+from costopt.sampling.arrays import ArrayFile, array_in
 
 
 @dataclass(frozen=True)

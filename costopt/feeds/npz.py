@@ -13,10 +13,10 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from costopt.arrays import CHUNK_BYTES, ArrayFile, array_in
 from costopt.disk import faults
 from costopt.errors import DataError
 from costopt.feeds import Feed, zip_entries
+from costopt.sampling.arrays import CHUNK_BYTES, ArrayFile, array_in
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 """APPNOTE.TXT (the zip specification) 4.3.7: signature, ..., length of the file name, length of the extra field."""

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from costopt.arrays import ArrayFile
 from costopt.errors import DataError
 from costopt.feeds import Feed, first_bytes
+from costopt.sampling.arrays import ArrayFile
 
 _LENGTH = struct.Struct("<Q")
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from costopt.arrays import Array, ArrayFile, ArrayWriter
 from costopt.errors import DataError
 from costopt.feeds import Feed, first_bytes
+from costopt.sampling.arrays import Array, ArrayFile, ArrayWriter
 
 if TYPE_CHECKING:
     import pyarrow

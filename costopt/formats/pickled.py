@@ -5,9 +5,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from costopt import architecture, pickles
 from costopt.errors import ModelFileError
 from costopt.formats import Format, Head, Modules
+from costopt.loading import architecture, pickles
 from costopt.records import ModelSource
 
 MODULE_SIGNS = ("torch.nn.modules.", "torch._utils._rebuild_parameter")

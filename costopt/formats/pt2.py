@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from costopt import archive
 from costopt.errors import ModelFileError
 from costopt.formats import Format, Head, Program
+from costopt.loading import archive
 from costopt.records import ModelSource
 
 GRAPH = "models/model.json"

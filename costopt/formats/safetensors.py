@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from costopt import architecture
 from costopt.errors import ModelFileError
 from costopt.formats import Format, Head, Modules
+from costopt.loading import architecture
 from costopt.records import ModelSource
 
 LARGEST_HEADER_BYTES = 100_000_000

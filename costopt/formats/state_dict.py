@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from costopt import architecture, pickles
 from costopt.errors import ModelFileError
 from costopt.formats import Format, Head, Modules
+from costopt.loading import architecture, pickles
 from costopt.records import ModelSource
 
 

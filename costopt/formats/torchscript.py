@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from costopt import archive, pickles
 from costopt.errors import ModelFileError
 from costopt.formats import Format, Head, Modules
+from costopt.loading import archive, pickles
 from costopt.records import ModelSource
 
 if TYPE_CHECKING:

@@ -21,10 +21,10 @@ from typing import ClassVar
 from torch import fx
 
 from costopt.errors import CandidateError
+from costopt.learning.teaching import Lesson, teach
+from costopt.learning.training import Budget
 from costopt.methods import Context, TorchMethod
 from costopt.records import Value
-from costopt.teaching import Lesson, teach
-from costopt.training import Budget
 
 GENTLER = 0.1
 """The rate, as a share of what `distill` would take: what the model knows is to be kept."""

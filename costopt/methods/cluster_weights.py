@@ -27,12 +27,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
+from costopt.cutting.folding import fold
 from costopt.errors import CandidateError, NotApplicable
-from costopt.folding import fold
+from costopt.learning.teaching import Lesson, teach
+from costopt.learning.training import Budget
 from costopt.methods import Context, TorchMethod
 from costopt.records import Graph, Value
-from costopt.teaching import Lesson, teach
-from costopt.training import Budget
 
 FEWEST_BITS, MOST_BITS = 2, 8
 """Fewer bits are another method (binary weights); with more, an index no longer fits a byte."""

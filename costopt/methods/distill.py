@@ -23,11 +23,11 @@ from typing import ClassVar
 
 from torch import fx
 
+from costopt.learning.students import made
+from costopt.learning.teaching import Lesson, teach
+from costopt.learning.training import Budget
 from costopt.methods import Context, TorchMethod
 from costopt.records import Value
-from costopt.students import made
-from costopt.teaching import Lesson, teach
-from costopt.training import Budget
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from torch import fx
 
+from costopt.cutting.folding import fold
 from costopt.errors import NotApplicable
-from costopt.folding import fold
 from costopt.methods import Context, TorchMethod
 from costopt.records import Graph
 

@@ -29,13 +29,13 @@ import onnx
 from numpy.typing import NDArray
 
 from costopt import rewriting
-from costopt.activations import batches, flowing
 from costopt.errors import CandidateError
-from costopt.four_bits import Blocks, gptq, nearest
-from costopt.layers import Weights, drop_unread, layers
 from costopt.methods import Arrays, Calibration, OnnxMethod, weights_elsewhere
-from costopt.qdq import refuse_damaged
 from costopt.records import Graph, Value
+from costopt.rounding.activations import batches, flowing
+from costopt.rounding.four_bits import Blocks, gptq, nearest
+from costopt.rounding.layers import Weights, drop_unread, layers
+from costopt.rounding.qdq import refuse_damaged
 
 
 @dataclass(frozen=True)

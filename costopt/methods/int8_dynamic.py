@@ -25,11 +25,11 @@ import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from costopt import rewriting
-from costopt.activations import batches
 from costopt.errors import NotApplicable
 from costopt.methods import Calibration, OnnxMethod, weights_elsewhere
 from costopt.records import Graph, Value
-from costopt.smoothing import smoothed
+from costopt.rounding.activations import batches
+from costopt.rounding.smoothing import smoothed
 
 COMPUTED = ("MatMul", "LSTM", "Attention")
 """What has an integer kernel; `Gemm` is turned into `MatMul` first."""

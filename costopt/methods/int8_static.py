@@ -28,15 +28,15 @@ from typing import ClassVar, Literal
 import onnx
 
 from costopt import rewriting
-from costopt.activations import batches
-from costopt.bias_correction import corrected
-from costopt.equalization import equalised
-from costopt.layers import layers
 from costopt.methods import Arrays, Calibration, OnnxMethod, weights_elsewhere
-from costopt.qdq import COMPUTED, Rounding, chosen, ranged, ready
-from costopt.ranges import Ranging
 from costopt.records import Graph, Value
-from costopt.smoothing import smoothed
+from costopt.rounding.activations import batches
+from costopt.rounding.bias_correction import corrected
+from costopt.rounding.equalization import equalised
+from costopt.rounding.layers import layers
+from costopt.rounding.qdq import COMPUTED, Rounding, chosen, ranged, ready
+from costopt.rounding.ranges import Ranging
+from costopt.rounding.smoothing import smoothed
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Each large layer as two thin ones: a factorisation of its weights that keeps its outputs on calibration inputs.
 
-`costopt.factorised` splits one layer, in the way that serves it best; here it is decided which layers are split, and at
-which ranks. Ranks are multiples of 8, because kernels work on 8 or 16 numbers at once. They are chosen by one of
+`costopt.cutting.factorised` splits one layer, in the way that serves it best; here it is decided which layers are
+split, and at which ranks. Ranks are multiples of 8, because kernels work on 8 or 16 numbers at once. They are chosen by
+one of
 
     macs     the share of the *model's* multiply-accumulates that goes: each layer gets the rank at which the last
              multiply-accumulate that is saved costs the model's outputs equally much (a Lagrange multiplier). What an
@@ -32,11 +33,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor, fx, nn
 
-from costopt import surgery
+from costopt.cutting import surgery
+from costopt.cutting.factorised import STEP, ObservedLayer, Split, is_symmetric, splits
+from costopt.cutting.observed import Inputs, batches, floats, refuse_constant
 from costopt.errors import CandidateError, NotApplicable
-from costopt.factorised import STEP, ObservedLayer, Split, is_symmetric, splits
 from costopt.methods import Context, Knob, TorchMethod, weights_elsewhere
-from costopt.observed import Inputs, batches, floats, refuse_constant
 from costopt.records import Graph, Value
 from costopt.units import percent
 

@@ -23,16 +23,16 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from costopt import rewriting
-from costopt.activations import batches
 from costopt.errors import CandidateError, NotApplicable
-from costopt.layer_times import operations, saved_ms
-from costopt.layers import layers
 from costopt.methods import Arrays, Calibration, OnnxMethod, weights_elsewhere
-from costopt.qdq import COMPUTED, Rounding, ranged, ready, rounded_layers
-from costopt.ranges import Ranging
 from costopt.records import Graph, Value
-from costopt.rounding_errors import errors
-from costopt.smoothing import smoothed
+from costopt.rounding.activations import batches
+from costopt.rounding.layer_times import operations, saved_ms
+from costopt.rounding.layers import layers
+from costopt.rounding.qdq import COMPUTED, Rounding, ranged, ready, rounded_layers
+from costopt.rounding.ranges import Ranging
+from costopt.rounding.rounding_errors import errors
+from costopt.rounding.smoothing import smoothed
 
 
 @dataclass(frozen=True)

@@ -24,11 +24,11 @@ from typing import Literal
 import onnx
 
 from costopt import rewriting
-from costopt.activations import batches, flowing
 from costopt.errors import NotApplicable
 from costopt.methods import Arrays, Calibration, OnnxMethod, weights_elsewhere
-from costopt.qdq import COMPUTED, ready
 from costopt.records import Graph
+from costopt.rounding.activations import batches, flowing
+from costopt.rounding.qdq import COMPUTED, ready
 
 IN_CI = "NNCF_CI"
 """The environment variable that NNCF asks, when it is imported, for whether to report its use."""

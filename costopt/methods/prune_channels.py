@@ -54,17 +54,17 @@ from typing import ClassVar, Literal
 
 from torch import fx
 
-from costopt import surgery
-from costopt.allotment import Curve, allotted, curves
+from costopt.cutting import surgery
+from costopt.cutting.allotment import Curve, allotted, curves
+from costopt.cutting.importance import scores
+from costopt.cutting.observed import Inputs, batches
+from costopt.cutting.reconstruction import reconstruct
+from costopt.cutting.ties import Cost, Structure, shapes_of, structure_of
+from costopt.cutting.width_times import width_times
 from costopt.errors import CandidateError, NotApplicable
-from costopt.importance import scores
 from costopt.methods import Context, Knob, TorchMethod
-from costopt.observed import Inputs, batches
-from costopt.reconstruction import reconstruct
 from costopt.records import Value
-from costopt.ties import Cost, Structure, shapes_of, structure_of
 from costopt.units import percent
-from costopt.width_times import width_times
 
 BATCH = 32
 TRIED_SAMPLES = 64

@@ -21,15 +21,15 @@ from typing import ClassVar, Literal
 
 from torch import fx
 
-from costopt import surgery
-from costopt.allotment import allotted, curves
+from costopt.cutting import surgery
+from costopt.cutting.allotment import allotted, curves
+from costopt.cutting.importance import scores
+from costopt.cutting.observed import Inputs, batches
+from costopt.cutting.reconstruction import reconstruct
+from costopt.cutting.ties import Structure, Work, structure_of
 from costopt.errors import CandidateError, NotApplicable
-from costopt.importance import scores
 from costopt.methods import Context, Knob, TorchMethod
-from costopt.observed import Inputs, batches
-from costopt.reconstruction import reconstruct
 from costopt.records import Value
-from costopt.ties import Structure, Work, structure_of
 
 BATCH = 8
 TRIED_SAMPLES = 32

@@ -24,13 +24,13 @@ from typing import ClassVar
 
 from torch import fx
 
+from costopt.cutting.observed import batches
 from costopt.errors import NotApplicable
-from costopt.fake_quantization import Rounded, layers
+from costopt.learning.fake_quantization import Rounded, layers
+from costopt.learning.teaching import Lesson, teach
+from costopt.learning.training import Budget
 from costopt.methods import Context, TorchMethod
-from costopt.observed import batches
 from costopt.records import Value
-from costopt.teaching import Lesson, teach
-from costopt.training import Budget
 
 OBSERVED_SAMPLES = 64
 """Calibration samples from which ranges begin; they follow the batches afterwards."""

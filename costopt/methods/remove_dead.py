@@ -23,12 +23,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
-from costopt import surgery
+from costopt.cutting import surgery
+from costopt.cutting.observed import Inputs, batches, values
+from costopt.cutting.surgery import Gone, tensor_of
+from costopt.cutting.ties import Group, Reader, Structure, structure_of
 from costopt.errors import NotApplicable
 from costopt.methods import Context, TorchMethod
-from costopt.observed import Inputs, batches, values
-from costopt.surgery import Gone, tensor_of
-from costopt.ties import Group, Reader, Structure, structure_of
 
 aten = torch.ops.aten
 

@@ -27,10 +27,10 @@ from onnx import helper
 
 from costopt import graph as graphs
 from costopt import rewriting
-from costopt.activations import batches, opened
 from costopt.errors import NotApplicable
 from costopt.methods import Arrays, Calibration, OnnxMethod
 from costopt.records import Graph, InputSpec
+from costopt.rounding.activations import batches, opened
 
 COMPARED_SAMPLES = 64
 """Calibration samples on which the outputs are held against those before."""

@@ -35,9 +35,9 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, fx, nn
 
+from costopt.cutting.observed import batches, refuse_constant, values
 from costopt.errors import CandidateError, NotApplicable
 from costopt.methods import Context, TorchMethod, weights_elsewhere
-from costopt.observed import batches, refuse_constant, values
 from costopt.records import Graph, Value
 from costopt.units import percent
 

@@ -19,9 +19,9 @@ import onnx
 
 from costopt import rewriting
 from costopt.errors import NotApplicable
-from costopt.layers import consumers
 from costopt.methods import Calibration, OnnxMethod
 from costopt.records import Graph
+from costopt.rounding.layers import consumers
 
 SUM_BROADCASTS = 8
 """The operator set since which `Sum` stretches its inputs as `Add` does."""

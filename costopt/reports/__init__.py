@@ -5,8 +5,9 @@ Formats for people show a `Sheet`, whatever it was made from; formats for progra
 
 from abc import ABC, abstractmethod
 
-from costopt import bench_sheet, layer_sheet, report_sheet
-from costopt.measurements import BenchReport, SensitivityReport
+from costopt import layer_sheet, report_sheet
+from costopt.benching import bench_sheet
+from costopt.benching.measurements import BenchReport, SensitivityReport
 from costopt.sheets import Sheet
 from costopt.verdict import Report
 

@@ -6,9 +6,10 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from costopt import bench_facts, layer_sheet
-from costopt.bench_facts import Fields
-from costopt.measurements import BenchReport, SensitivityReport
+from costopt import layer_sheet
+from costopt.benching import bench_facts
+from costopt.benching.bench_facts import Fields
+from costopt.benching.measurements import BenchReport, SensitivityReport
 from costopt.report_sheet import verdict
 from costopt.reports import AnyReport, Render
 from costopt.verdict import Drop, Interval, Latency, Report, Row, Usd

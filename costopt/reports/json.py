@@ -10,8 +10,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from costopt import bench_facts, layer_sheet
-from costopt.measurements import BenchReport, SensitivityReport
+from costopt import layer_sheet
+from costopt.benching import bench_facts
+from costopt.benching.measurements import BenchReport, SensitivityReport
 from costopt.records import Energy, Recipe, Run
 from costopt.reports import AnyReport, Render
 from costopt.verdict import REPORT_SCHEMA, Bought, Drop, Interval, Latency, Percentile, Quote, Report, Row, Usd

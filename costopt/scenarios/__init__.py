@@ -13,10 +13,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 
-from costopt import energy, proof, torch_session
-from costopt.bench import OPEN_LIMIT_S, Pair, Service, Stop, Subject
-from costopt.measurements import Benched, Contender, Energy, Opened
-from costopt.samples import Samples
+from costopt.benching.measurements import Benched, Contender, Energy, Opened
+from costopt.measuring import energy, proof, torch_session
+from costopt.measuring.bench import OPEN_LIMIT_S, Pair, Service, Stop, Subject
+from costopt.sampling.samples import Samples
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ samples need at the contender's batch; contender and baseline take turns, as in 
 import math
 from dataclasses import dataclass
 
-from costopt import bench, proof
+from costopt.benching.measurements import Benched
 from costopt.errors import Untrue, UsageError
-from costopt.measurements import Benched
+from costopt.measuring import bench, proof
 from costopt.scenarios import Scenario, Stage
 
 

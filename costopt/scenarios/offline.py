@@ -15,13 +15,14 @@ from typing import Protocol
 
 import psutil
 
-from costopt import bench, machine, proof, session, throughput
-from costopt.crew import Crew
+from costopt import machine
+from costopt.benching.measurements import Benched, Opened, Throughput, Try
 from costopt.errors import CandidateError, UsageError
-from costopt.measurements import Benched, Opened, Throughput, Try
-from costopt.noise import Watch
+from costopt.measuring import bench, proof, session, throughput
+from costopt.measuring.crew import Crew
+from costopt.measuring.noise import Watch
+from costopt.measuring.throughput import Way
 from costopt.scenarios import Scenario, Stage
-from costopt.throughput import Way
 from costopt.worker import Child
 
 FIRST_PASS = 0.5

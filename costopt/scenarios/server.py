@@ -13,14 +13,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from costopt import bench, proof, serving
-from costopt.bench import Service
+from costopt.benching.measurements import Attempt, Batching, Benched, Served
 from costopt.errors import CandidateError, Untrue, UsageError
-from costopt.forecast import CallTimes, Forecast, forecasts, ways
 from costopt.journal import from_json, to_json
-from costopt.measurements import Attempt, Batching, Benched, Served
-from costopt.noise import Watch
-from costopt.rates import WIDTH, AttemptAt, answer, decide, judge, search
+from costopt.measuring import bench, proof, serving
+from costopt.measuring.bench import Service
+from costopt.measuring.forecast import CallTimes, Forecast, forecasts, ways
+from costopt.measuring.noise import Watch
+from costopt.measuring.rates import WIDTH, AttemptAt, answer, decide, judge, search
 from costopt.scenarios import Scenario, Stage
 from costopt.worker import Child
 

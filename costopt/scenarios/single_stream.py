@@ -7,8 +7,8 @@ is known better than either latency.
 
 from dataclasses import dataclass
 
-from costopt import bench, proof
-from costopt.measurements import Benched
+from costopt.benching.measurements import Benched
+from costopt.measuring import bench, proof
 from costopt.scenarios import Scenario, Stage
 
 
