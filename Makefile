@@ -5,6 +5,7 @@ BIN    := $(VENV)/bin
 CONFIG ?= configs/fashion-mnist/budget.yaml
 MODEL  ?= configs/fashion-mnist/model.pt2
 STAMP  := $(VENV)/installed
+CORES  ?= 2
 
 .DEFAULT_GOAL := help
 
@@ -24,11 +25,13 @@ demo: $(STAMP)  ## compress the shipped Fashion-MNIST model and print the table
 compress: $(STAMP)  ## make compress MODEL=model.pt CONFIG=configs/...: fails (exit 3) when nothing meets the budget
 	$(BIN)/costopt compress $(MODEL) --config $(CONFIG)
 
-test: $(STAMP)  ## all tests, the slow ones too
-	$(BIN)/python -m pytest
+test: $(STAMP)  ## all tests, the slow ones too; those that measure time by themselves
+	$(BIN)/python -m pytest -n $(CORES) --dist worksteal -m 'not alone'
+	$(BIN)/python -m pytest -m alone
 
-fast: $(STAMP)  ## the tests without the slow ones: under five minutes
-	$(BIN)/python -m pytest -m 'not slow'
+fast: $(STAMP)  ## the tests without the slow ones: under four minutes
+	$(BIN)/python -m pytest -n $(CORES) --dist worksteal -m 'not slow and not alone'
+	$(BIN)/python -m pytest -m 'not slow and alone'
 
 check: $(STAMP)  ## format, lint, types, and the counts of smells
 	$(BIN)/ruff format --check .

@@ -71,6 +71,17 @@ def export_original(loaded: Loaded, inputs: tuple[InputSpec, ...], example: Arra
         torch.onnx.ONNXProgram(written.model, written.program).save(str(target))
 
 
+Range = tuple[int, int | None]
+"""The least and the greatest size of an axis, if there is one."""
+
+LEAST_PLACES = 5
+"""Sequences that are shortened are traced from this length on: one place in four is two of five."""
+
+
+MOST_RANGES = 2
+"""Torch may ask for a range of sizes, and within it for another one; not for ever."""
+
+
 def program_of(loaded: Program | Modules, inputs: tuple[InputSpec, ...], example: Arrays) -> Program:
     """The model as a torch.export program; a `Program` is one already, the others are traced with `example`.
 
@@ -82,12 +93,15 @@ def program_of(loaded: Program | Modules, inputs: tuple[InputSpec, ...], example
     module = loaded.module
     if isinstance(module, torch.jit.ScriptModule):
         module = _from_torchscript(module, tensors)
-    try:
-        return _traced(module, tensors, inputs, {})
-    except CandidateError as failed:
-        bounds = _bounds(failed.__cause__)
-        if not bounds:
-            raise
+    bounds: dict[str, Range] = {}
+    for _ in range(MOST_RANGES):
+        try:
+            return _traced(module, tensors, inputs, bounds)
+        except CandidateError as failed:
+            narrower = {**bounds, **_bounds(failed.__cause__, bounds)}
+            if narrower == bounds:
+                raise
+            bounds = narrower
     return _traced(module, tensors, inputs, bounds)
 
 
@@ -187,7 +201,10 @@ def _example_tensors(inputs: tuple[InputSpec, ...], example: Arrays) -> dict[str
 
 
 def _traced(
-    module: torch.nn.Module, tensors: dict[str, torch.Tensor], inputs: tuple[InputSpec, ...], bounds: Mapping[str, Dim]
+    module: torch.nn.Module,
+    tensors: dict[str, torch.Tensor],
+    inputs: tuple[InputSpec, ...],
+    bounds: Mapping[str, Range],
 ) -> Program:
     shapes = {spec.name: _varying(spec, bounds) for spec in inputs}
     try:
@@ -197,29 +214,38 @@ def _traced(
         raise CandidateError("export", f"torch.export can't trace the model: {_why(error)}") from error
 
 
-def _varying(spec: InputSpec, bounds: Mapping[str, Dim]) -> dict[int, Dim]:
+def _varying(spec: InputSpec, bounds: Mapping[str, Range]) -> dict[int, Dim]:
     """The axes of an input that vary, within `bounds` where there are any; equal names are equal sizes.
 
     What is no name (`2*batch`) is left to torch.
     """
     return {
-        axis: (bounds.get(size) or Dim(size, min=1)) if size.isidentifier() else Dim.AUTO
+        axis: _dim(size, bounds.get(size, (1, None))) if size.isidentifier() else Dim.AUTO
         for axis, size in enumerate(spec.shape)
         if isinstance(size, str)
     }
 
 
-def _bounds(error: BaseException | None) -> dict[str, Dim]:
-    """The ranges that torch.export asks for ("Suggested fixes: sequence = Dim('sequence', max=512)").
+def _dim(name: str, bounds: Range) -> Dim:
+    low, high = bounds
+    return Dim(name, min=low, max=high)
 
-    A table of 512 positions makes a model refuse longer sequences. Nothing where an axis would have to be a constant.
+
+def _bounds(error: BaseException | None, known: Mapping[str, Range]) -> dict[str, Range]:
+    """The ranges that torch.export asks for, in which the model can be traced; the file may take more than them.
+
+    A table of 512 positions makes a model refuse longer sequences ("Suggested fixes: sequence = Dim('sequence',
+    max=512)"). Where a sequence is shortened, it must not come out one long, for sizes of one are laid over others
+    ("sequence ... guard ((2 + L['x'].size()[1]) // 3) != 1"). Nothing where an axis would have to be a constant.
     """
-    fixes = [line.strip() for line in str(error).partition("Suggested fixes:")[2].splitlines() if " = " in line]
+    text = str(error)
+    fixes = [line.strip() for line in text.partition("Suggested fixes:")[2].splitlines() if " = " in line]
     found = [re.fullmatch(r"(\w+) = Dim\('\w+'(?:, min=(\d+))?(?:, max=(\d+))?\)", line) for line in fixes]
     if not all(found):
         return {}
-    ranges = [(one[1], one[2], one[3]) for one in found if one is not None]
-    return {name: Dim(name, min=int(low or 1), max=int(high) if high else None) for name, low, high in ranges}
+    asked = {one[1]: (int(one[2] or 1), int(one[3]) if one[3] else None) for one in found if one is not None}
+    shortened = re.findall(r"Not all values of (\w+) = .* // \d+\) != 1", text)
+    return asked | {name: (LEAST_PLACES, known.get(name, (1, None))[1]) for name in shortened if name not in asked}
 
 
 def _why(error: Exception) -> str:

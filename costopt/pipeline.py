@@ -6,7 +6,8 @@ that can be expected is a record, not an exception.
 Candidates race: one that misses the accuracy limit for certain on a few hundred samples gets a rough timing and
 no more samples, and one that is slower than the best so far for certain is not timed any further. Both verdicts are
 right at a higher confidence than the plan's, and what was measured is recorded as it is: wider intervals, fewer
-samples.
+samples. A file that was scored in one batch on a provider is scored on those few hundred alone in the next, if they
+come out the same.
 """
 
 import logging
@@ -192,11 +193,23 @@ class _Scoring:
 
     def seen(self, service: bench.Service, timing: Timing) -> _Seen:
         """What the service shows after its last round, with every sample scored unless the candidate was beaten."""
-        candidate, score = self._entry.candidate, self._early
+        score = self._early
         if score is None or timing.stopped != "beaten":
-            log.info("%s on %s, batch %d: scoring", candidate.label, candidate.provider, candidate.batch)
-            score = self._score(service.child, ())
+            score = self._the_same_elsewhere() or self._whole(service)
         return _Seen(service, proof.proved(service), self._memory_bytes, score)
+
+    def _the_same_elsewhere(self) -> Score | None:
+        """All samples as they were scored in another setting, if those that were scored in this one came out alike."""
+        early, known = self._early, self._entry.known
+        if early is None or known is None:
+            return None
+        alike = all(known.values[place] == row for place, row in zip(early.places, early.values, strict=True))
+        return known if alike else None
+
+    def _whole(self, service: bench.Service) -> Score:
+        candidate = self._entry.candidate
+        log.info("%s on %s, batch %d: scoring", candidate.label, candidate.provider, candidate.batch)
+        return self._score(service.child, ())
 
     def _score(self, child: Child, places: tuple[int, ...]) -> Score:
         """Score the samples at some places, or all. What the metric says against the original is the user's to mend:

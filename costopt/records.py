@@ -189,13 +189,15 @@ class Entry:
     """A candidate that enters the race, why it does, and what it is up against.
 
     `to_beat` is a speed-up that another one, which meets the budget, has for certain; `facts` are what the metric saw
-    of the original, row by row. A candidate that can be seen to lose against either is measured roughly only.
+    of the original, row by row. A candidate that can be seen to lose against either is measured roughly only. `known`
+    is the score of the same file on the same provider in another batch or with other threads.
     """
 
     candidate: Candidate
     why: str = ""
     to_beat: float | None = None
     facts: tuple[tuple[float, ...], ...] | None = None
+    known: "Score | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,13 +251,16 @@ class Score:
 
     `values` has one row a sample; what the columns mean is the metric's own affair (`metrics/`). `against` says
     whether the samples were held against labels or against the original's outputs. Of a candidate that lost early
-    only the samples at `places` were scored; none stands for all.
+    only the samples at `places` were scored; none stands for all. `taken_from` is the id of the candidate that was
+    scored, where it was another one: the same file on the same provider, in another batch or with other threads, which
+    gave the same on all samples that were tried in both.
     """
 
     metric: Spec
     against: Literal["target", "original"]
     values: tuple[tuple[float, ...], ...]
     places: tuple[int, ...] = ()
+    taken_from: str = ""
 
     @property
     def samples(self) -> int:

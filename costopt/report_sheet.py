@@ -230,7 +230,8 @@ def _metric_note(report: Report) -> str:
     label = _metric_label(report)
     unit = " in percentage points" if report.run.metric.name in units.SHARES else ""
     against = "the labels" if report.run.against == "target" else "the original's own outputs (no labels were given)"
-    return f"{label} is against {against}; its change from the original{unit}, minus is worse{_of_part(report)}"
+    change = f"its change from the original{unit}, minus is worse"
+    return f"{label} is against {against}; {change}{_of_part(report)}{_elsewhere(report)}"
 
 
 def _of_part(report: Report) -> str:
@@ -240,6 +241,13 @@ def _of_part(report: Report) -> str:
         return ""
     least = f"{counts[0]:,}" if len(counts) == 2 else f"{counts[0]:,} to {counts[-2]:,}"
     return f"; * who was beaten early shows that of {least} samples, and the change on the same ones"
+
+
+def _elsewhere(report: Report) -> str:
+    """That a file which is served in several settings was scored on all samples in one of them."""
+    count = sum(row.drop is not None and bool(row.drop.scored_as) for row in report.rows)
+    who = "row was" if count == 1 else "rows were"
+    return f"; {count} {who} scored in another setting of the same file, and did the same on part here" if count else ""
 
 
 def _cost_note(report: Report) -> str:

@@ -62,7 +62,9 @@ class Drop:
     """A metric's value, and how far it lies under the original's: positive is worse, whatever the metric's sense.
 
     `certified` is True when the whole interval lies inside the limit, False when the whole interval lies outside,
-    None when it straddles it (then `samples_to_decide` says how many would do) or no limit was set.
+    None when it straddles it (then `samples_to_decide` says how many would do) or no limit was set. `scored_as` is the
+    id of the candidate on which all samples were scored, where it was this file in another setting
+    (`Score.taken_from`).
     """
 
     metric: str
@@ -72,6 +74,7 @@ class Drop:
     samples: int
     certified: bool | None
     samples_to_decide: int | None = None
+    scored_as: str = ""
 
 
 @dataclass(frozen=True, slots=True)

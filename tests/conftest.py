@@ -10,6 +10,8 @@ import pytest
 # Before torch is loaded. Models of tests are tiny: threads that spin between two operations of a microsecond would take
 # most of the processor (seven times as much for the tests of `prune_channels`).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if "PYTEST_XDIST_WORKER" in os.environ:  # others run beside this process: one thread each
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # The exporter makes and drops small objects by the hundred thousand beside the million that torch, transformers and the
 # tests keep: looking through all of them as often as Python does by itself takes a tenth of the time.

@@ -19,6 +19,8 @@ from costopt.journal import BenchJournal
 from tests import user_folder
 from tests.user_folder import UserFolder
 
+pytestmark = pytest.mark.alone
+
 QUICK = ("--provider", "cpu", "--threads", "1", "--precision", "40%", "--time-limit", "6s")
 REAL = ("--inputs", "evaluation.npz")
 

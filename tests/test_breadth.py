@@ -37,6 +37,7 @@ RECIPE = (
     "remove_dead",
     "trim_vocabulary",
     "drop_layers",
+    "prune_tokens",
     "prune_heads",
     "prune_channels",
     "low_rank",

@@ -29,6 +29,8 @@ from costopt.worker import Child
 from tests import models, user_folder
 from tests.user_folder import UserFolder
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> UserFolder:

@@ -12,6 +12,8 @@ from costopt.measuring import energy
 from costopt.measuring.devices import Device
 from costopt.measuring.energy import Meter, Metered, Rapl, Step, Unmetered, Window
 
+pytestmark = pytest.mark.alone
+
 
 @dataclasses.dataclass
 class World:

@@ -1,5 +1,6 @@
 """The search in a made-up world, where what a cut saves and loses is known: which way does it go, does it arrive?"""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -7,7 +8,7 @@ import pytest
 
 from costopt.judging.choose import judge
 from costopt.methods import Knob
-from costopt.records import Candidate, Failed, Measured, Outcome, Plan, Setting, Spec
+from costopt.records import Candidate, Failed, Measured, Outcome, Plan, Setting, Skipped, Spec
 from costopt.searching.explore import Step, next_step
 from costopt.searching.space import LEARN, LEARN_ROUNDED, Space, served
 from costopt.verdict import Report
@@ -298,6 +299,23 @@ def test_with_hours_several_cuts_are_tried_at_once_and_the_best_of_all_wins() ->
     assert proposed
     assert any(len(_cuts_of(step.candidate)) == 2 for step in proposed)
     assert [step.why for step, _ in walk(world, space=space, seconds=16 * 3600.0)] == [step.why for step in tried]
+
+
+def test_a_cut_that_can_do_nothing_here_is_not_proposed_again() -> None:
+    space = replace(
+        SPACE, cuts={"drop_layers": Knob("share", 0.1, 0.7, 0.3), "prune_channels": KNOB, "prune_heads": KNOB}
+    )
+
+    def world(candidate: Candidate) -> Outcome:
+        if any(spec.name == "prune_heads" for spec in candidate.recipe):
+            return Skipped(candidate, "no attention was found")
+        work = math.prod(1 - float(str(s.options.get("macs", s.options.get("share", 0)))) for s in candidate.recipe)
+        missing = 0 if work > 0.5 else 40
+        return factories.measured(candidate.recipe, ms=work, correct=factories.CORRECT - missing)
+
+    tried = [step for step, _ in walk(world, space=space, seconds=3 * 3600.0)]
+    assert any(step.why.startswith("proposed") for step in tried)
+    assert not any("prune_heads" in step.candidate.label for step in tried if step.why.startswith("proposed"))
 
 
 def _cuts_of(candidate: Candidate) -> set[str]:

@@ -15,6 +15,8 @@ from costopt.journal import Journal
 from tests import user_folder
 from tests.user_folder import UserFolder
 
+pytestmark = pytest.mark.alone
+
 RECIPES = [
     [],
     ["int8_static"],

@@ -13,7 +13,7 @@ from costopt import pipeline, plugins
 from costopt.journal import Journal
 from costopt.judging.choose import judge
 from costopt.measuring import bench, proof
-from costopt.records import Entry, Invalid, Measured, Outcome, Plan, Spec
+from costopt.records import Entry, Invalid, Measured, Outcome, Plan, Score, Spec
 from costopt.reports import Render
 from costopt.sampling.samples import spread
 from costopt.searching import heats
@@ -45,14 +45,16 @@ class Child:
         """It serves nobody."""
 
 
-def scoring(facts: Rows, against: Rows, plan: Plan = PLAN) -> tuple[pipeline._Scoring, bench.Service]:
+def scoring(
+    facts: Rows, against: Rows, plan: Plan = PLAN, known: Score | None = None
+) -> tuple[pipeline._Scoring, bench.Service]:
     candidate = replace(ORIGINAL.candidate, recipe=QUANTISED)
     prepared = SimpleNamespace(metric=Spec("top1"), reference=None, against="target")
     job = SimpleNamespace(plan=plan, prepared=prepared, limit_s=1.0, baseline=ORIGINAL.candidate)
     child = Child(facts)
     service = SimpleNamespace(child=child, peak_memory_bytes=lambda: 0)
     return (
-        pipeline._Scoring(Entry(candidate, facts=tuple(against)), cast("pipeline.Job", job)),
+        pipeline._Scoring(Entry(candidate, facts=tuple(against), known=known), cast("pipeline.Job", job)),
         cast("bench.Service", service),
     )
 
@@ -85,6 +87,40 @@ def test_who_is_slower_than_the_best_for_certain_gets_no_more_samples(
     assert not near.hopeless(service)
     seen = near.seen(service, replace(factories.timing(1.0, 1.0), stopped=stopped))
     assert len(seen.score.values) == scored
+
+
+@pytest.mark.parametrize(("changed", "taken_from"), [(False, "elsewhere"), (True, "")])
+def test_a_file_that_does_the_same_in_two_settings_is_scored_on_all_samples_in_one(
+    changed: bool, taken_from: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proof, "proved", lambda _: None)
+    facts: Rows = (((1.0,),) * 999 + ((0.0,),)) * 10
+    tried = spread(10_000, pipeline.EARLY_SAMPLES)[7]
+    there = [(1 - row[0],) if changed and place == tried else row for place, row in enumerate(facts)]
+    known = replace(ORIGINAL.score, values=tuple(there), taken_from="elsewhere")
+    alike, service = scoring(facts, RIGHT, known=known)
+    assert not alike.hopeless(service)
+    score = alike.seen(service, factories.timing(1.0, 1.0)).score
+    assert score.taken_from == taken_from
+    assert len(score.values) == 10_000
+
+
+def test_only_the_same_recipe_on_the_same_provider_says_what_a_file_does() -> None:
+    there = factories.measured(QUANTISED)
+    places = replace(there, score=replace(there.score, places=(0, 1)))
+    other_batch = replace(there.candidate, batch=8, threads=1)
+    assert heats._scored_elsewhere(other_batch, [ORIGINAL, there]) == replace(
+        there.score, taken_from=there.candidate.id
+    )
+    assert heats._scored_elsewhere(other_batch, [ORIGINAL, places]) is None
+    assert heats._scored_elsewhere(replace(other_batch, provider="openvino"), [ORIGINAL, there]) is None
+
+
+def test_a_reader_is_told_which_rows_were_scored_in_another_setting() -> None:
+    told = factories.measured(QUANTISED)
+    report = reported(replace(told, score=replace(told.score, taken_from=ORIGINAL.candidate.id)))
+    words = " ".join(plugins.make("reports", Spec("table"), Render)(report).split())
+    assert "1 row was scored in another setting of the same file" in words
 
 
 def test_without_a_limit_nobody_loses() -> None:

@@ -11,6 +11,8 @@ from costopt.scenarios.multi_stream import MultiStream
 from costopt.timings import Timing
 from tests import models, stages
 
+pytestmark = pytest.mark.alone
+
 
 class Enough(Exception):
     """Ends a measurement before it starts."""

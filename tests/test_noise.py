@@ -16,6 +16,8 @@ from costopt.measuring.noise import CpuTicks, Reading, System, Watch, between
 from costopt.measuring.noise_rules import far_from_neighbours, faults, together, widening
 from costopt.timings import Noise
 
+pytestmark = pytest.mark.alone
+
 OURS = 100
 
 # ---------------------------------------------------------------------------------------- a made-up system

@@ -24,6 +24,8 @@ from costopt.scenarios.offline import Memory, Offline, Serving, Sweep
 from costopt.stats import PROCESS_SPREAD
 from tests import models, stages
 
+pytestmark = pytest.mark.alone
+
 # ---------------------------------------------------------------------------------------- windows
 
 

@@ -20,6 +20,8 @@ from costopt.records import Setting, Spec
 from costopt.timings import Placement
 from tests import onnx_graphs
 
+pytestmark = pytest.mark.alone
+
 OPENVINO = "OpenVINOExecutionProvider"
 WEBGPU = "WebGpuExecutionProvider"
 TENSORRT, CUDA = "TensorrtExecutionProvider", "CUDAExecutionProvider"

@@ -23,6 +23,8 @@ from costopt.sampling.samples import Samples
 from costopt.worker import Child
 from tests import models
 
+pytestmark = pytest.mark.alone
+
 # OpenVINO computes float32 models in bfloat16 (unit roundoff 3.9e-3) where the CPU has instructions for it.
 TOLERANCE = 0.05
 

@@ -17,6 +17,8 @@ from costopt.measuring.rates import answer, judge, next_rate, requests_to_decide
 from costopt.verdict import Interval
 from tests import queueing_theory as theory
 
+pytestmark = pytest.mark.alone
+
 FOREVER_S = 1e9
 Call = tuple[int, int, float, float]
 

@@ -13,6 +13,8 @@ from costopt.searching.heats import never_built
 from costopt.searching.tries import Tries, what_to_try
 from tests import onnx_graphs
 
+pytestmark = pytest.mark.alone
+
 HERE = Machine("a CPU", 4, 8 << 30, "Linux")
 IMAGE = InputSpec("image", ("batch", 1, 8, 8), "float32")
 LOGITS = InputSpec("logits", ("batch", 10), "float32")

@@ -13,6 +13,8 @@ from costopt.records import Spec
 from tests import factories, user_folder
 from tests.user_folder import UserFolder
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> UserFolder:

@@ -20,6 +20,8 @@ from costopt.scenarios import server
 from costopt.scenarios.server import Server
 from tests import models, stages
 
+pytestmark = pytest.mark.alone
+
 # ---------------------------------------------------------------------------------------- what is refused
 
 

@@ -22,6 +22,8 @@ from costopt.errors import UsageError
 from costopt.timings import Noise
 from tests import onnx_graphs
 
+pytestmark = pytest.mark.alone
+
 GIB = 2**30
 
 # ---------------------------------------------------------------------------------------- init

@@ -14,6 +14,8 @@ from costopt.records import Setting, Spec
 from costopt.worker import Answer, Child
 from tests import models, stages
 
+pytestmark = pytest.mark.alone
+
 LIMIT_S = 300.0
 
 

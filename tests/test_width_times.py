@@ -19,6 +19,8 @@ from costopt.cutting.width_times import WidthTimes
 from tests.onnx_graphs import normal
 from tests.torch_patients import PATIENTS, graph_of
 
+pytestmark = pytest.mark.alone
+
 
 class Unusual(nn.Module):
     """Convolutions with all their settings, as modules and as calls: images (batch, 3, 9, 9) to the like."""

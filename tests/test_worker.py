@@ -15,6 +15,8 @@ from costopt.errors import CandidateError, CostoptError, DataError, NotApplicabl
 from costopt.worker import Answer, Child, Request
 from tests import child_tasks
 
+pytestmark = pytest.mark.alone
+
 LIMIT_S = 30.0
 
 

@@ -194,15 +194,41 @@ class Recommender(nn.Module):
         return out
 
 
+class Classifier(nn.Module):
+    """A text encoder with one answer for each text; behind layer `after`, `every` so many neighbours are one."""
+
+    def __init__(self, layers: int = 4, after: int | None = None, every: int = 2) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.inner = models.SmallEncoder(layers=layers)
+        self.after, self.every = after, every
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        model, mask = self.inner, attention_mask
+        inner = model.embedding(input_ids) + model.positions(torch.arange(input_ids.shape[1]))
+        for number, layer in enumerate(model.layers):
+            if number == self.after:
+                groups = range(0, mask.shape[1], self.every)
+                tokens = [inner[:, at : at + self.every] * mask[:, at : at + self.every, None] for at in groups]
+                counts = [mask[:, at : at + self.every].sum(1, keepdim=True).clamp(min=1) for at in groups]
+                inner = torch.stack([one.sum(1) / count for one, count in zip(tokens, counts, strict=True)], 1)
+                mask = mask[:, :: self.every]
+            inner = layer(inner, mask[:, None, None, :].to(torch.bool))
+        weights = mask[:, :, None].to(inner.dtype)
+        mean: Tensor = (inner * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1.0)
+        return mean
+
+
 # ---------------------------------------------------------------------------------------- all of them
 
 
 @dataclass(frozen=True)
 class Patient:
-    """How to make a model, and inputs for any batch. Weights depend on a fixed seed alone."""
+    """How to make a model, and inputs for any batch; `specs` as for `graph_of`. Weights depend on the seed alone."""
 
     make: Callable[[], nn.Module]
     arrays: Callable[[int], Arrays]
+    specs: tuple[InputSpec, ...] = ()
 
     def graph(self) -> fx.GraphModule:
         """A fresh copy, as a method gets it."""
@@ -212,7 +238,11 @@ class Patient:
     def exported(self) -> fx.GraphModule:
         """The one that is copied: exporting takes long."""
         torch.manual_seed(0)
-        return graph_of(self.make(), self.arrays(2))
+        return graph_of(self.make(), self.arrays(2), self.specs)
+
+
+TEXTS = tuple(InputSpec(name, ("batch", "sequence"), "int64") for name in models.encoder_arrays(1))
+"""The inputs of an encoder whose sequences may have any length."""
 
 
 def _images(batch: int) -> Arrays:
@@ -228,6 +258,7 @@ def _pairs(batch: int) -> Arrays:
 PATIENTS: Mapping[str, Patient] = {
     "cnn": Patient(models.small_cnn, models.cnn_arrays),
     "encoder": Patient(models.small_encoder, models.encoder_arrays),
+    "texts": Patient(functools.partial(Classifier, layers=2), models.encoder_arrays, TEXTS),
     "lenet": Patient(LeNet, _images),
     "inverted": Patient(Inverted, _images),
     "dense": Patient(Dense, _images),

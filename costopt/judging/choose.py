@@ -215,6 +215,7 @@ def _drop(measured: Measured, yardstick: _Yardstick, original: bool) -> Drop:
         samples=measured.score.samples,
         certified=certified,
         samples_to_decide=_samples_to_decide(drop, limit, len(facts)) if certified is None else None,
+        scored_as=measured.score.taken_from,
     )
 
 

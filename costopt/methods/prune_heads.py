@@ -29,7 +29,9 @@ from costopt.cutting.reconstruction import reconstruct
 from costopt.cutting.ties import Structure, Work, structure_of
 from costopt.errors import CandidateError, NotApplicable
 from costopt.methods import Context, Knob, TorchMethod
-from costopt.records import Value
+from costopt.records import Graph, Value
+
+PRODUCTS = {"MatMul", "Einsum", "Attention"}
 
 BATCH = 8
 TRIED_SAMPLES = 32
@@ -50,6 +52,12 @@ class PruneHeads(TorchMethod):
     importance: Literal["group_norm", "activation", "taylor"] = "taylor"
     reconstruct: bool = True
     samples: int = 128
+
+    def unsuitable(self, graph: Graph) -> str | None:
+        """When values are never multiplied with each other."""
+        if graph.operators.keys() & PRODUCTS:
+            return None
+        return "the graph multiplies no values with each other, so it has no attention"
 
     def __call__(self, module: fx.GraphModule, context: Context) -> fx.GraphModule:
         """The model with fewer heads; every layer keeps one at least.

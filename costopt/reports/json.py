@@ -140,6 +140,7 @@ def _metric(drop: Drop | None) -> Json_ | None:
         "samples": drop.samples,
         "certified": drop.certified,
         "samples_to_decide": drop.samples_to_decide,
+        "scored_as": drop.scored_as or None,
     }
 
 

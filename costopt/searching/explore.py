@@ -25,7 +25,16 @@ from costopt.methods import Knob
 from costopt.records import Candidate, Plan, Recipe, Setting, Spec
 from costopt.searching import knobs
 from costopt.searching.space import LEARN, LEARN_ROUNDED, ROUNDED, Space, served
-from costopt.searching.tried import Cut, Known, cuts_from, like, missed_accuracy_alone, missed_nearly, trials
+from costopt.searching.tried import (
+    Cut,
+    Known,
+    cuts_from,
+    inapplicable,
+    like,
+    missed_accuracy_alone,
+    missed_nearly,
+    trials,
+)
 from costopt.verdict import Report, Row
 
 WITHIN = 1.25
@@ -366,7 +375,8 @@ def _several_cuts(space: Space, plan: Plan, known: Known, seconds_left: float) -
         return
     if not 2 <= len(known_trials) < MOST_TRIALS:
         return
-    strengths = knobs.proposal(space.cuts, known_trials, plan.seed)
+    possible = {name: knob for name, knob in space.cuts.items() if name not in inapplicable(space, known)}
+    strengths = knobs.proposal(possible, known_trials, plan.seed)
     cuts = tuple(Spec(name, {space.cuts[name].option: value}) for name, value in strengths.items())
     if cuts:
         _, finish = space.split(best.candidate.recipe)

@@ -9,7 +9,7 @@ import datetime
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
@@ -19,7 +19,7 @@ from costopt.errors import CostoptError
 from costopt.journal import Journal
 from costopt.judging import choose
 from costopt.pipeline import Job, evaluate
-from costopt.records import Candidate, Entry, Failed, Invalid, Measured, Outcome, Skipped, Spec
+from costopt.records import Candidate, Entry, Failed, Invalid, Measured, Outcome, Score, Skipped, Spec
 from costopt.runners import Runner
 from costopt.searching.explore import Step, next_step
 from costopt.searching.tries import Tries
@@ -154,7 +154,8 @@ class Heats:
         to_beat = winner.speedup.low if winner and winner.speedup and self._job.plan.objective == "cost" else None
         outcomes = {one.candidate.id: one for one in self._journal.outcomes()}
         original = outcomes[self._tries.baseline.id]
-        return Entry(candidate, why, to_beat, original.score.values if isinstance(original, Measured) else None)
+        facts = original.score.values if isinstance(original, Measured) else None
+        return Entry(candidate, why, to_beat, facts, _scored_elsewhere(candidate, outcomes.values()))
 
     def _arrived(self, outcome: Outcome) -> None:
         self._journal.append(outcome)
@@ -187,6 +188,15 @@ class Heats:
             return True
         rough = outcome.timing.stopped == "beaten"
         return rough and (not self._job.plan.race or _may_win(row, report))
+
+
+def _scored_elsewhere(candidate: Candidate, outcomes: Iterable[Outcome]) -> Score | None:
+    """All samples of the same file on the same provider, in another batch or with other threads."""
+    for one in outcomes:
+        like = replace(one.candidate, batch=candidate.batch, threads=candidate.threads)
+        if like == candidate and isinstance(one, Measured) and not (one.score.places or one.score.taken_from):
+            return replace(one.score, taken_from=one.candidate.id)
+    return None
 
 
 def _may_win(row: Row, report: Report) -> bool:

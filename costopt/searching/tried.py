@@ -78,6 +78,13 @@ def missed_accuracy_alone(row: Row) -> bool:
     return [one.limit for one in row.refusals] == ["accuracy_drop"]
 
 
+def inapplicable(space: Space, known: Known) -> set[str]:
+    """The cuts of which a probe, with nothing learnt after it, has shown that they can do nothing for this model."""
+    skipped = (row.candidate.recipe for row in known.rows.values() if row.status == "skipped")
+    last = (learnt[-1].name for recipe in skipped if (learnt := space.split(recipe)[0]))
+    return {name for name in last if name in space.cuts}
+
+
 # ---------------------------------------------------------------------------------------- several cuts at once
 
 

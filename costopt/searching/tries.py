@@ -26,7 +26,7 @@ PROMISING = {
     "Conv": Order(("int8_static",), ("prune_channels", "drop_layers", "low_rank")),
     "MatMul": Order(
         ("trim_padding", "unfuse", "int8_dynamic"),
-        ("int8_static", "drop_layers", "prune_channels", "prune_heads", "low_rank"),
+        ("int8_static", "drop_layers", "prune_tokens", "prune_channels", "prune_heads", "low_rank"),
     ),
     "Gemm": Order(("int8_static",), ("int8_dynamic", "prune_channels", "low_rank")),
 }
