@@ -94,7 +94,7 @@ LAYERS = (
     },
     {"load", "modules", "transposed", "export", "parity", "worker", "placement", "precision", "ties", "observed"},
     {"surgery", "fake_quantization", "students", "any_width", "residual", "sequences"},
-    {"importance"},
+    {"importance", "shortening"},
     {"allotment", "width_times", "reconstruction"},
     {"resuming", "shuffling", "augmentation", "acceleration", "imitation", "hidden", "attention"},
     {"training", "pairing", "labels"},
@@ -123,7 +123,8 @@ MAY_LOAD_HEAVY = {
     "pairing", "padding", "training", "teaching", "fake_quantization", "labels", "students", "transposed",
     "layers", "activations", "ranges", "qdq", "smoothing", "equalization", "bias_correction",
     "ties", "observed", "surgery", "importance", "allotment", "reconstruction", "layer_times", "rounding_errors",
-    "any_width", "width_times", "residual", "sequences", "sensitivity", "factorised", "folding", "four_bits",
+    "any_width", "width_times", "residual", "sequences", "shortening", "sensitivity", "factorised",
+    "folding", "four_bits",
 }  # fmt: skip
 FOUNDATION = {"errors", "units", "timings", "records", "verdict", "measurements", "stats"}
 # Ideas that several plug-ins of a kind need, and that know nothing of any of them.
@@ -170,6 +171,7 @@ SHARED_BY_PLUGINS = {
     "reconstruction",
     "residual",
     "sequences",
+    "shortening",
 }
 
 

@@ -2,7 +2,7 @@
 
 ties             which places of which axes go together, so what can be cut at all
 observed         what flows through the graph on calibration data
-sequences        which axes are as long as a sequence
+sequences        which axes are as long as a sequence; shortening: fewer places behind some node
 importance       how much each unit matters; any_width, width_times: what it costs here
 allotment        how many units each group loses
 residual         layers that add to what they get, so that a whole one can go
