@@ -29,6 +29,8 @@ from pydantic_core import CoreSchema, core_schema
 
 from costopt import plugins, units
 from costopt.errors import UsageError
+from costopt.pricing.offers import iso_date
+from costopt.pricing.ownership import PUE_ON_PREMISES
 from costopt.records import Spec, Value
 
 JsonObject = dict[str, Any]
@@ -45,7 +47,7 @@ _NOT_YET = {"joules_per_inference": "energy is not measured by this version; rem
 FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 # A section whose every line is a comment is a section left out; any other key without a value is a slip.
-_MAY_BE_EMPTY = {"budget", "traffic", "machine", "inputs"}
+_MAY_BE_EMPTY = {"budget", "traffic", "machine", "currency", "inputs"}
 
 # ---------------------------------------------------------------------------------------- kinds of value
 
@@ -138,6 +140,12 @@ def _factory(given: object) -> str:
     if isinstance(given, str) and FUNCTION.fullmatch(given):
         return given
     raise ValueError(f"must be module:factory, such as my_models:small, not {given!r}")
+
+
+def _currency_code(given: str) -> str:
+    if re.fullmatch("[A-Z]{3}", given):
+        return given
+    raise ValueError(f"{given[:40]!r} is no code of a currency: write three capitals, such as EUR")
 
 
 def _objective(given: object) -> object:
@@ -260,19 +268,71 @@ class TrafficSection(_Section):
     """The busiest moment over the mean."""
 
 
+_SHARE_OF_ONE = (
+    BeforeValidator(units.parse_share),
+    WithJsonSchema(
+        {"anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, {"type": "string"}], "examples": ["20%"]}
+    ),
+)
+"""A share that is less than all, or all at most."""
+
+
+class OwnedSection(_Section):
+    """A machine of your own: its price is spread over the hours in which it works."""
+
+    purchase_usd: Usd
+    """What it cost to buy, in US dollars."""
+    years: Annotated[float, Field(gt=0)]
+    """How long it is kept."""
+    watts: Annotated[float, Field(ge=0)]
+    """What it draws at work, at the plug."""
+    usd_per_kwh: Annotated[float, Field(ge=0)]
+    """What a kilowatt-hour costs."""
+    pue: Annotated[float, Field(ge=1)] = PUE_ON_PREMISES
+    """Power that the site draws over what its machines draw; 1.56 is the average of the industry (Uptime, 2024)."""
+    staff_share_usd_per_year: Annotated[float, Field(ge=0)] = 0.0
+    """This machine's share of what the people cost who look after it."""
+    utilisation: Annotated[float, Field(gt=0, le=1), *_SHARE_OF_ONE] = 1.0
+    """The share of all hours in which it does this or other paid work: 0.6 or 60%. Leave it out where `traffic` is
+    given: there idle hours are counted already."""
+
+
 class MachineSection(_Section):
     """What the machine costs."""
 
     instance: Text | None = None
-    """A name from the price table, such as aws/c7i.large; beside usd_per_hour it is only a label."""
+    """A name from the price book (`costopt prices list`), such as aws/c7i.large; beside usd_per_hour it is only a
+    label."""
+    region: Text | None = None
+    """Where it is rented, such as us-east-1. Left out: the provider's home region."""
+    terms: Literal["on_demand", "spot", "reserved"] | None = None
+    """How it is paid for. The book has on-demand prices, spot for many machines, and reserved where your own has."""
+    discount: Annotated[float, Field(ge=0, lt=1), *_SHARE_OF_ONE] | None = None
+    """The share that is taken off your bill: 0.2 or 20%."""
     usd_per_hour: Usd | None = None
-    """Your own price of an hour."""
+    """Your own price of an hour: agreed, reserved or committed."""
+    owned: OwnedSection | None = None
+    """A machine of your own, in place of all the others."""
 
     @model_validator(mode="after")
-    def _some_price(self) -> "MachineSection":
-        if self.instance is None and self.usd_per_hour is None:
-            raise ValueError("give `instance: aws/c7i.large` (a name from the price table) or `usd_per_hour: 0.09`")
+    def _one_price(self) -> "MachineSection":
+        if self.owned is None and self.instance is None and self.usd_per_hour is None:
+            raise ValueError("give `instance: aws/c7i.large` (a name from the price book) or `usd_per_hour: 0.09`")
+        beside = sorted(self.model_fields_set - {"owned"})
+        if self.owned is not None and beside:
+            raise KeyFault(beside[0], "a machine of your own (`owned`) has a price of its own; remove this line")
         return self
+
+
+class CurrencySection(_Section):
+    """A currency that amounts are shown in beside US dollars, at a fixed, dated rate; limits stay in US dollars."""
+
+    code: Annotated[str, AfterValidator(_currency_code), WithJsonSchema({"type": "string", "pattern": "^[A-Z]{3}$"})]
+    """ISO 4217: EUR."""
+    usd: Annotated[float, Field(gt=0)]
+    """What one of it is worth in US dollars."""
+    as_of: Annotated[str, AfterValidator(iso_date), WithJsonSchema({"type": "string", "format": "date"})]
+    """When it was worth that: 2026-11-01."""
 
 
 class InputSection(_Section):
@@ -297,6 +357,7 @@ class BudgetFile(_Section):
     """What to make as small as possible among the candidates that meet the budget."""
     traffic: TrafficSection | None = None
     machine: MachineSection | None = None
+    currency: CurrencySection | None = None
     providers: Annotated[list[Provider], *Listed] | None = None
     """Execution providers to try, each a name or {name: {options}}: [cpu, {openvino: {inference_precision: f32}}].
     Left out: every provider found on this machine."""
@@ -334,6 +395,7 @@ class BudgetFile(_Section):
 
     sections: ClassVar[Mapping[str, type[_Section]]] = {
         "data": DataSection, "budget": BudgetSection, "traffic": TrafficSection, "machine": MachineSection,
+        "machine.owned": OwnedSection, "currency": CurrencySection,
     }  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from costopt.commands.doctor import doctor
 from costopt.commands.init import init
 from costopt.commands.list import list_
 from costopt.commands.pack import pack
+from costopt.commands.prices import prices
 from costopt.commands.schema import schema
 from costopt.commands.sensitivity import sensitivity
 from costopt.commands.show import show
@@ -41,6 +42,7 @@ app.command()(schema)
 app.command()(doctor)
 app.command()(pack)
 app.command()(unpack)
+app.add_typer(prices, name="prices")
 
 
 @app.callback(invoke_without_command=True)

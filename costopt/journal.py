@@ -2,6 +2,7 @@
 
     runs/<id>/run.json          what all candidates share                       replaced whole, atomically
               plan.json         the budget that the run was last asked with     replaced whole, atomically
+              price.json        the price that it was last judged at            replaced whole, atomically
               outcomes.jsonl    one outcome a line, appended and synced to disk as it arrives
               artifacts/        one ONNX file a recipe
               lock              held while a run writes; a second run is told
@@ -24,6 +25,7 @@ from costopt.benching.measurements import BenchOutcome, BenchRun
 from costopt.disk import faults, write_atomically
 from costopt.errors import UsageError
 from costopt.records import Outcome, Plan, Run
+from costopt.verdict import Priced, Quote
 
 T = TypeVar("T")
 
@@ -185,6 +187,11 @@ class Journal(RunFolder):
         """Record the budget that the run is judged by unless another is given."""
         write_atomically(self.folder / "plan.json", to_json(plan))
 
+    def write_quote(self, plan: Plan, quote: Quote | None) -> None:
+        """Record the price that the run is judged at, so that a newer price list does not change what it says."""
+        if plan.price is not None and quote is not None:
+            write_atomically(self.folder / "price.json", to_json(Priced(plan.price, quote)))
+
     def has_run(self) -> bool:
         """Whether an earlier go at it came far enough to write down what all candidates share."""
         return (self.folder / "run.json").is_file()
@@ -196,6 +203,15 @@ class Journal(RunFolder):
     def plan(self) -> Plan:
         """The budget that the run was last asked with. Raises UsageError when it can't be read."""
         return stored(Plan, self.folder / "plan.json")
+
+    def quote(self, plan: Plan) -> Quote | None:
+        """The price that the run was last judged at by this plan's price source; None when none was recorded.
+
+        Raises UsageError when it can't be read.
+        """
+        path = self.folder / "price.json"
+        priced = stored(Priced, path) if path.is_file() else None
+        return priced.quote if priced is not None and priced.price == plan.price else None
 
     def outcomes(self) -> tuple[Outcome, ...]:
         """What was found so far, one a candidate, the latest of each."""

@@ -8,6 +8,7 @@ fault with its line, its path and what to do:
 
 import functools
 import os
+import re
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -18,7 +19,7 @@ from costopt.budget_file import FUNCTION, BudgetFile, BudgetSection, DataSection
 from costopt.errors import ConfigError, UsageError
 from costopt.located import KeyPath, Located
 from costopt.prices import Prices
-from costopt.records import Budget, Data, InputSpec, Plan, Recipe, Spec, Traffic, Value
+from costopt.records import Budget, Currency, Data, InputSpec, Plan, Recipe, Spec, Traffic, Value
 
 __all__ = ["BudgetFile", "json_schema", "read"]
 
@@ -61,6 +62,7 @@ def read(path: Path, overrides: tuple[str, ...] = (), data_must_exist: bool = Tr
         tune=file.tune,
         race=file.race,
         student=file.student,
+        currency=None if file.currency is None else Currency(**file.currency.model_dump()),
     )
 
 
@@ -141,13 +143,22 @@ def _data(data: DataSection, source: Located, folder: Path, must_exist: bool) ->
 
 def _price(machine: MachineSection, source: Located) -> Spec:
     """The price source. Asked for its quote at once, so that an unknown instance is found before work starts."""
-    if machine.usd_per_hour is None:
-        key, spec = "instance", Spec("table", {"instance": machine.instance})
-    else:
-        own_price: dict[str, Value] = {"usd_per_hour": machine.usd_per_hour, "instance": machine.instance or ""}
-        key, spec = "usd_per_hour", Spec("fixed", own_price)
+    spec = _price_source(machine)
     try:
         plugins.make("prices", spec, Prices).quote()
     except UsageError as error:
-        raise source.error(("machine", key), str(error).removeprefix(f"machine.{key}: ")) from error
+        blamed = re.match(r"machine\.(\w+): ", str(error))
+        path = ("machine", blamed[1]) if blamed else ("machine",)
+        raise source.error(path, str(error)[blamed.end() if blamed else 0 :]) from error
     return spec
+
+
+def _price_source(machine: MachineSection) -> Spec:
+    """The plug-in in `prices/` that a machine's keys ask for, with the options that were given."""
+    given = machine.model_dump(exclude_none=True)
+    if machine.owned is not None:
+        return Spec("owned", given["owned"])
+    if machine.usd_per_hour is None:
+        return Spec("table", given)
+    own_price: dict[str, Value] = {key: value for key, value in given.items() if key != "region"}
+    return Spec("fixed", {"instance": "", **own_price})

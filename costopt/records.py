@@ -68,6 +68,15 @@ class Traffic:
 
 
 @dataclass(frozen=True, slots=True)
+class Currency:
+    """Money that amounts are shown in beside US dollars: its code, what one of it is worth in USD, and when."""
+
+    code: str
+    usd: float
+    as_of: str
+
+
+@dataclass(frozen=True, slots=True)
 class InputSpec:
     """One model input. A dimension is a number, or a name when it varies: ("batch", 3, 224, 224)."""
 
@@ -92,7 +101,8 @@ class Plan:
     (`prices/`) with its options, or None when the machine's price is not known. `precision` is the relative width of
     a speed-up's interval, (high - low) / speed-up, at which timing a candidate may end. `tune` asks for a search of
     session options for the winner. Without `race`, candidates that can't win any more are measured to the end as well.
-    `student` is a network of the user's own, `module:factory`, that `auto` lets learn from the original.
+    `student` is a network of the user's own, `module:factory`, that `auto` lets learn from the original. `currency` is
+    only for show: prices and limits are in US dollars.
     """
 
     data: Data
@@ -114,6 +124,7 @@ class Plan:
     tune: bool = False
     race: bool = True
     student: str | None = None
+    currency: Currency | None = None
 
 
 @dataclass(frozen=True, slots=True)

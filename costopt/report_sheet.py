@@ -138,10 +138,11 @@ def _source(report: Report) -> str:
 
 
 def _short(source: str) -> str:
-    """A link without its path inside the repository, which the JSON report has in full."""
-    if not source.startswith("https://"):
+    """A link without its path inside the repository, which the JSON report has in full, and the terms behind it."""
+    link, space, terms = source.partition(" ")
+    if not link.startswith("https://"):
         return source
-    return "/".join(source.removeprefix("https://").split("/")[:3])
+    return "/".join(link.removeprefix("https://").split("/")[:3]) + space + terms
 
 
 def _metric_label(report: Report) -> str:

@@ -56,6 +56,7 @@ def compress(source: ModelSource, plan: Plan, out: Path, watcher: Watcher | None
         tries = what_to_try(plan, prepared.graph, prepared.offers, here.providers, here.machine)
         journal.write_run(_run(here, prepared, tries, journal))
         journal.write_plan(plan)
+        journal.write_quote(plan, choose.quote_for(plan))
         job = Job(str(journal.folder), source, plan, prepared, tries.baseline, here.machine.fingerprint)
         heats = Heats(job, tries, journal, watcher or Blind())
         heats.measure(began + (1 - TUNING_SHARE if plan.tune else 1.0) * plan.time_limit_s)

@@ -25,12 +25,21 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """What an hour of a machine costs, who says so and when."""
+    """What an hour of a machine costs, who says so and when. `note` is what a reader must know to trust it."""
 
     usd_per_hour: float
     instance: str
     source: str
     as_of: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """The quote that a price source gave when a run was judged, kept so that a newer price list changes no old run."""
+
+    price: Spec
+    quote: Quote
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ HEAVY = {"torch", "onnx", "onnxruntime", "onnxscript", "onnx_ir", "ray", "scipy"
 KINDS = ("formats", "feeds", "methods", "metrics", "providers", "prices", "runners", "reports")
 # Folders that only keep together what belongs together: each file in them has a layer of its own.
 PARTS = (
-    "loading", "sampling", "cutting", "learning", "rounding", "packing", "measuring", "benching", "judging", "searching"
+    "loading", "sampling", "cutting", "learning", "rounding", "packing", "measuring", "benching", "judging",
+    "searching", "pricing",
 )  # fmt: skip
 
 # Each layer may import the ones before it and its own; plug-ins have a rule of their own.
@@ -25,7 +26,19 @@ LAYERS = (
     {"records"},
     {"verdict"},
     {"measurements"},
-    {"stats", "stretches", "plugins", "user_code", "located", "disk", "noise_rules", "rans"},
+    {
+        "stats",
+        "stretches",
+        "plugins",
+        "user_code",
+        "located",
+        "disk",
+        "noise_rules",
+        "rans",
+        "offers",
+        "families",
+        "ownership",
+    },
     {
         "codings",
         "factorised",
@@ -51,6 +64,9 @@ LAYERS = (
         "warmup",
         "queueing",
         "forecast",
+        "rules",
+        "book",
+        "terms",
     },
     {
         "cost",
@@ -66,7 +82,11 @@ LAYERS = (
         "spans",
         "costz",
         "causes",
+        "incoming",
     },
+    {"karpenter", "spotinfo", "skypilot", "gpuhunt", "download"},
+    {"sources"},
+    {"refresh", "price_sheet"},
     {
         "noise",
         "energy",
@@ -129,6 +149,9 @@ MAY_LOAD_HEAVY = {
 FOUNDATION = {"errors", "units", "timings", "records", "verdict", "measurements", "stats"}
 # Ideas that several plug-ins of a kind need, and that know nothing of any of them.
 SHARED_BY_PLUGINS = {
+    "book",
+    "terms",
+    "ownership",
     "arrays",
     "disk",
     "archive",

@@ -89,6 +89,11 @@ def test_every_key_is_in_the_template_and_its_example_is_right(tmp_path: Path, s
         ({"batch": [1, 1]}, False),
         ({"confidence": 0.4}, False),
         ({"objective": "energy"}, False),
+        ({"machine": {"instance": "aws/c7i.large", "terms": "spot", "discount": "20%"}}, True),
+        ({"machine": {"instance": "aws/c7i.large", "terms": "spott"}}, False),
+        ({"machine": {"owned": {"purchase_usd": 1, "years": 1, "watts": 1, "usd_per_kwh": 0.1}}}, True),
+        ({"machine": {"owned": {"purchase_usd": 1, "years": 0, "watts": 1, "usd_per_kwh": 0.1}}}, False),
+        ({"machine": {"owned": {"purchase": 1, "years": 1, "watts": 1, "usd_per_kwh": 0.1}}}, False),
         ({"surprise": 1}, False),
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 
 from costopt.errors import ConfigError
 from costopt.judging.choose import judge, quote_for
-from costopt.records import Candidate, Failed, Invalid, Measured, Outcome, Plan, Run, Skipped, Spec, Traffic
+from costopt.records import Candidate, Currency, Failed, Invalid, Measured, Outcome, Plan, Run, Skipped, Spec, Traffic
 from costopt.verdict import Report, Row
 from tests.factories import CORRECT, TODAY, measured, plan, recipe, run, twenty
 
@@ -481,6 +481,16 @@ def test_a_price_older_than_a_quarter_is_called_old(days: int, old: bool) -> Non
     report = judge(run([ORIGINAL]), (ORIGINAL,), plan(instance="aws/c7i.large"), today)
     note = f"the price of aws/c7i.large is of 2026-07-20, {days} days old: check it"
     assert (note in report.notes) is old
+
+
+def test_amounts_are_shown_in_a_currency_of_ones_own_at_its_dated_rate() -> None:
+    by = replace(plan(usd_per_hour=3.6), currency=Currency("EUR", 1.25, "2026-11-01"))
+    notes = judged(ORIGINAL, by=by).notes
+    assert (
+        "at 1 EUR = 1.25 USD of 2026-11-01, an hour of the machine is 2.88 EUR and a million of the winner 0.800 EUR"
+        in notes
+    )
+    assert not any("EUR" in note for note in judged(ORIGINAL, by=plan(usd_per_hour=3.6)).notes)
 
 
 def test_a_price_for_another_machine_than_the_measured_one_is_pointed_out() -> None:

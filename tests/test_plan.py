@@ -12,6 +12,8 @@ from costopt import located, plan
 from costopt.errors import ConfigError
 from costopt.records import Budget, Data, InputSpec, Plan, Spec, Traffic
 
+OWNED = "purchase_usd: 4000, years: 4, watts: 300, usd_per_kwh: 0.15"
+
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -135,6 +137,37 @@ def test_an_instance_is_priced_by_the_table() -> None:
     assert read("machine: {instance: aws/c7i.large}").price == Spec("table", {"instance": "aws/c7i.large"})
 
 
+@pytest.mark.parametrize(
+    ("machine", "price"),
+    [
+        ("{instance: aws/c7i.large, terms: spot}", Spec("table", {"instance": "aws/c7i.large", "terms": "spot"})),
+        (
+            "{instance: aws/c7i.large, region: us-east-1, discount: 20%}",
+            Spec("table", {"instance": "aws/c7i.large", "region": "us-east-1", "discount": 0.2}),
+        ),
+        (
+            "{instance: aws/c7i.large, terms: reserved, usd_per_hour: $0.05, discount: 0.1}",
+            Spec(
+                "fixed", {"instance": "aws/c7i.large", "terms": "reserved", "usd_per_hour": 0.05, "discount": 0.1}
+            ),
+        ),
+        (
+            "{owned: {purchase_usd: 4000, years: 4, watts: 300, usd_per_kwh: 0.15, utilisation: 60%}}",
+            Spec(
+                "owned",
+                {
+                    "purchase_usd": 4000.0, "years": 4.0, "watts": 300.0, "usd_per_kwh": 0.15, "pue": 1.56,
+                    "staff_share_usd_per_year": 0.0, "utilisation": 0.6,
+                },
+            ),
+        ),
+    ],
+)  # fmt: skip
+@pytest.mark.usefixtures("folder")
+def test_a_machine_may_have_terms_a_discount_or_an_owner(machine: str, price: Spec) -> None:
+    assert read(f"machine: {machine}").price == price
+
+
 @pytest.mark.usefixtures("folder")
 def test_a_section_with_every_line_commented_out_is_a_section_left_out() -> None:
     assert read("budget:\n  # p95_ms: 5\ntraffic:\nmachine:\ninputs:\n") == read("")
@@ -217,8 +250,23 @@ def test_judging_a_stored_run_again_does_not_need_its_data(folder: Path) -> None
         ("metric: top7", 2, "metric", "no 'top7'; did you mean"),
         ("metric: {f1: {average: mean}}", 2, "metric", "average must be one of macro, micro, not 'mean'"),
         ("machine: {}", 2, "machine", "give `instance: aws/c7i.large`"),
-        ("machine:\n  instance: aws/c7i.lage", 3, "machine.instance", "'aws/c7i.lage' is not in the price table"),
+        ("machine:\n  instance: aws/c7i.lage", 3, "machine.instance", "'aws/c7i.lage' is not in the price book"),
         ("machine: {usd_per_hour: 0}", 2, "machine.usd_per_hour", "must be more than 0"),
+        ("machine:\n  instance: aws/c7i.large\n  region: mars", 4, "machine.region", "has no price in 'mars'"),
+        ("machine:\n  instance: aws/c7i.large\n  terms: reserved", 4, "machine.terms", "has no reserved price"),
+        ("machine: {instance: aws/c7i.large, terms: forever}", 2, "machine.terms", "must be 'on_demand', 'spot' or"),
+        ("machine: {instance: aws/c7i.large, discount: 1}", 2, "machine.discount", "must be less than 1"),
+        ("machine: {instance: aws/c7i.large, discount: 20}", 2, "machine.discount", "must be less than 1"),
+        ("machine: {instanse: aws/c7i.large}", 2, "machine.instanse", "unknown key; did you mean 'instance'?"),
+        ("currency: {code: Euro, usd: 1, as_of: 2026-11-01}", 2, "currency.code", "'Euro' is no code of a currency"),
+        ("currency: {code: EUR, usd: 1, as_of: today}", 2, "currency.as_of", "'today' is no date: write it as 2026-"),
+        ("currency: {code: EUR, usd: 0, as_of: 2026-11-01}", 2, "currency.usd", "must be more than 0"),
+        ("currency: {code: EUR, usd: 1}", 2, "currency.as_of", "is missing"),
+        ("machine: {owned: {years: 4, watts: 300, usd_per_kwh: 0.15}}", 2, "machine.owned.purchase_usd", "is missing"),
+        ("machine: {watts: 4}", 2, "machine.watts", "unknown key; it belongs under `machine.owned:`"),
+        (f"machine: {{owned: {{{OWNED}}}, discount: 0.1}}", 2, "machine.discount", "has a price of its own"),
+        (f"machine:\n  owned:\n    {{{OWNED}, pue: 0.5}}", 4, "machine.owned.pue", "must be at least 1"),
+        (f"machine: {{owned: {{{OWNED}, utilisation: 0}}}}", 2, "machine.owned.utilisation", "must be more than 0"),
         ("traffic: {requests_per_second: 0}", 2, "traffic.requests_per_second", "must be more than 0"),
         ("traffic: {requests_per_second: .inf}", 2, "traffic.requests_per_second", "must be a finite number"),
         ("traffic: {requests_per_second: 1, peak_to_mean: 0.5}", 2, "traffic.peak_to_mean", "must be at least 1"),

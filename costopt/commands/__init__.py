@@ -77,10 +77,19 @@ def show_report(report: "AnyReport", report_format: Format) -> None:
     from costopt.records import Spec
     from costopt.reports import Render
 
+    render = plugins.make("reports", Spec(report_format.value), Render)
+    print_text(render(report, *width_and_colour()))
+
+
+def width_and_colour() -> tuple[int, bool]:
+    """How wide stdout is, and whether it takes colours."""
     terminal = sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if terminal else PIPED_WIDTH
-    render = plugins.make("reports", Spec(report_format.value), Render)
-    text = render(report, width, terminal and not os.environ.get("NO_COLOR"))
+    return width, terminal and not os.environ.get("NO_COLOR")
+
+
+def print_text(text: str) -> None:
+    """Write a whole answer to stdout. Raises CostoptError when it can't be written."""
     try:
         sys.stdout.write(text)
         sys.stdout.flush()

@@ -3,13 +3,16 @@
 import datetime
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from costopt.commands import NOT_MET, Format, show_report
 from costopt.errors import UsageError
 from costopt.records import Candidate, Plan, Run
+
+if TYPE_CHECKING:
+    from costopt.verdict import Quote
 
 
 def choose(
@@ -39,12 +42,27 @@ def choose(
     kept = tuple(one for one in facts.candidates if one.id == facts.baseline or _asked_for(one, asked))
     wanted = replace(facts, candidates=kept)
     report = judge(wanted, journal.outcomes(), asked, datetime.date.today())
+    if words := _new_price(journal.quote(journal.plan()), report.quote):
+        report = replace(report, notes=(*report.notes, words))
     with journal.held():
         journal.write_plan(asked)
+        journal.write_quote(asked, report.quote)
         deliver(report, journal)
     show_report(report, report_format)
     if report.verdict == "not_met":
         raise typer.Exit(NOT_MET)
+
+
+def _new_price(before: "Quote | None", now: "Quote | None") -> str | None:
+    """That the same machine costs something else than when the run was last judged."""
+    from costopt import units
+
+    if before is None or now is None or before.instance != now.instance or before.usd_per_hour == now.usd_per_hour:
+        return None
+    then, today = (f"{units.usd(one.usd_per_hour)} ({one.as_of or one.source})" for one in (before, now))
+    return (
+        f"the price of {now.instance or 'the machine'} has changed since this run was last judged: {then}, now {today}"
+    )
 
 
 def _asked_for(candidate: Candidate, asked: Plan) -> bool:

@@ -14,7 +14,9 @@ def show(
     report_format: Annotated[Format, typer.Option("--format", "-f", help="How the report is printed.")] = Format.table,
     out: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs"),
 ) -> None:
-    """Print the report of a finished or interrupted run: a compress by the budget that it was run with, or a bench."""
+    """Print the report of a finished or interrupted run: a compress by the budget and the price that it was run with,
+    or a bench.
+    """
     from costopt.benching import settle
     from costopt.journal import BenchJournal, Journal, find
     from costopt.judging.choose import judge
@@ -25,4 +27,5 @@ def show(
         show_report(settle.judge(bench.run(), bench.outcomes()), report_format)
         return
     journal = Journal(folder)
-    show_report(judge(journal.run(), journal.outcomes(), journal.plan(), datetime.date.today()), report_format)
+    plan, today = journal.plan(), datetime.date.today()
+    show_report(judge(journal.run(), journal.outcomes(), plan, today, journal.quote(plan)), report_format)

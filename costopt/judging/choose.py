@@ -35,14 +35,15 @@ _ITSELF = Interval(1.0, 1.0, 1.0)
 _NO_DROP = Interval(0.0, 0.0, 0.0)
 
 
-def judge(run: Run, outcomes: Sequence[Outcome], plan: Plan, today: datetime.date) -> Report:
+def judge(run: Run, outcomes: Sequence[Outcome], plan: Plan, today: datetime.date, kept: Quote | None = None) -> Report:
     """The answer for `run.candidates`, in their order; those without an outcome are not measured yet.
 
-    `today` only says how old the price is. Raises ConfigError when the plan asks for what the run can't tell: another
+    `today` only says how old the price is. `kept` is the price that the run was judged at before (`Journal.quote`);
+    without it the plan's price is looked up. Raises ConfigError when the plan asks for what the run can't tell: another
     metric, a limit on cost without a price, an unknown machine.
     """
     found = {one.candidate.id: one for one in outcomes}
-    quote = quote_for(plan)
+    quote = kept or quote_for(plan)
     rows = _rows(run, found, plan, quote)
     verdict = _decide(run, found, plan, quote, rows)
     return Report(

@@ -13,15 +13,12 @@ from costopt.judging.causes import causes
 from costopt.judging.limits import change_in_words, excess, metric_in_words
 from costopt.judging.objectives import Cost, MedianCall, Objective
 from costopt.measuring import noise_rules
+from costopt.pricing import offers
 from costopt.providers import Provider
 from costopt.records import Candidate, Noise, Plan, Run
 from costopt.verdict import Drop, Interval, Quote, Refusal, Row
 
 NOT_YET = "not measured yet"
-
-STALE_AFTER_DAYS = 90
-"""A price older than this is called old: a quarter of a year."""
-
 
 DRIFTED = 1.2
 """A machine whose speed changed by more than this between candidates is said to have drifted: their milliseconds can't
@@ -278,8 +275,23 @@ def _about_money(verdict: Verdict, today: datetime.date) -> Iterator[str]:
             f"times were taken on {machine.cpu} ({machine.cores} cores), the price is that of {quote.instance}: "
             "costs hold where the two are equally fast"
         )
-    if not quote.as_of:
-        return
-    age_days = (today - datetime.date.fromisoformat(quote.as_of)).days
-    if age_days > STALE_AFTER_DAYS:
+    if quote.note:
+        yield quote.note
+    yield from _in_own_money(verdict, quote)
+    age_days = offers.age_days(quote.as_of, today)
+    if age_days is not None and age_days > offers.OLD_AFTER_DAYS:
         yield f"the price of {quote.instance} is of {quote.as_of}, {age_days} days old: check it"
+
+
+def _in_own_money(verdict: Verdict, quote: Quote) -> Iterator[str]:
+    """The amounts that matter in the plan's currency, at its rate."""
+    currency = verdict.plan.currency
+    if currency is None:
+        return
+    told = [f"an hour of the machine is {units.significant(quote.usd_per_hour / currency.usd)} {currency.code}"]
+    usd = None if verdict.winner is None else verdict.winner.usd
+    dollars = None if usd is None else usd.saturated if usd.at_traffic is None else usd.at_traffic
+    if dollars is not None:
+        told.append(f"a million of the winner {units.significant(dollars / currency.usd)} {currency.code}")
+    rate = f"{units.given(currency.usd)} USD of {currency.as_of}"
+    yield f"at 1 {currency.code} = {rate}, {' and '.join(told)}"

@@ -1,51 +1,35 @@
-"""The price table that comes with costopt: on-demand prices of common machines, each dated and with its source.
+"""The price book: machines of the clouds and of GPU renters by name, each price dated and with its source.
 
-Prices change, so a quote carries its date and the report says when it is old. A machine that is not in the table is
-priced by hand, with `machine: {usd_per_hour: ...}`.
+Prices change, so a quote carries its date and the report says when it is old. `costopt prices list` shows the book and
+`costopt prices refresh` brings newer prices; a machine that is not in it is priced by hand, with
+`machine: {usd_per_hour: ...}`.
 """
 
-import csv
-import difflib
-from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Literal
 
 from costopt.errors import ConfigError
 from costopt.prices import Prices
+from costopt.pricing import book, terms
 from costopt.verdict import Quote
-
-CSV = Path(__file__).with_name("table.csv")
-"""Columns: instance (provider/type), region, vcpus, memory_gib, accelerator, usd_per_hour, as_of (ISO date), source."""
 
 
 @dataclass(frozen=True)
 class Table(Prices):
-    """A machine by provider and type, such as `aws/c7i.large`."""
+    """A machine by provider and type, such as `aws/c7i.large`, in a region, on terms, less a discount (a share)."""
 
     instance: str
+    region: str | None = None
+    terms: Literal["on_demand", "spot", "reserved"] = "on_demand"
+    discount: float = 0.0
 
     def quote(self) -> Quote:
-        """The on-demand price per hour. Raises ConfigError for a machine that is not in the table."""
-        rows = {row["instance"]: row for row in read()}
-        if self.instance not in rows:
-            raise ConfigError(
-                f"machine.instance: '{self.instance}' is not in the price table{_nearest(self.instance, rows)}; "
-                "or give its price: machine: {usd_per_hour: 0.09}"
-            )
-        row = rows[self.instance]
-        source = f"{row['source']} (on demand, {row['region']})"
-        return Quote(float(row["usd_per_hour"]), self.instance, source, row["as_of"])
-
-
-def read() -> tuple[dict[str, str], ...]:
-    """The rows of the table, as text."""
-    with CSV.open(encoding="utf-8", newline="") as file:
-        return tuple(csv.DictReader(file))
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    """`; near: aws/c7i.large, aws/c7i.xlarge`; a type is found without its provider too, in any case."""
-    spellings = {alias.lower(): one for one in known for alias in (one.partition("/")[2], one)}
-    close = difflib.get_close_matches(name.lower(), spellings, n=6, cutoff=0.7)
-    found = list(dict.fromkeys(spellings[one] for one in close))[:3]
-    return f"; near: {', '.join(found)}" if found else ""
+        """The price per hour. Raises ConfigError for a machine, region or terms that the book does not have."""
+        prices = book.current()
+        try:
+            offer = prices.find(self.instance, self.region)
+        except ConfigError as problem:
+            key = "region" if prices.of(self.instance) else "instance"
+            words = f"machine.{key}: {problem}; or give its price: machine: {{usd_per_hour: 0.09}}"
+            raise ConfigError(words) from problem
+        return terms.quote(offer, self.terms, self.discount)

@@ -81,11 +81,16 @@ class Table(Render):
 
     def __call__(self, report: AnyReport, width: int = 100, colour: bool = False) -> str:
         """The report, `width` columns wide; colours are ANSI sequences."""
-        text = io.StringIO()
-        system: Literal["standard"] | None = "standard" if colour else None
-        console = Console(file=text, width=width, force_terminal=colour, force_jupyter=False, color_system=system)
-        _show(sheet(report), console)
-        return "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n"
+        return written(sheet(report), width, colour)
+
+
+def written(shown: Sheet, width: int = 100, colour: bool = False) -> str:
+    """Any sheet as text, `width` columns wide; colours are ANSI sequences."""
+    text = io.StringIO()
+    system: Literal["standard"] | None = "standard" if colour else None
+    console = Console(file=text, width=width, force_terminal=colour, force_jupyter=False, color_system=system)
+    _show(shown, console)
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines()).rstrip() + "\n"
 
 
 def _show(shown: Sheet, console: Console) -> None:

@@ -81,7 +81,8 @@ class Heats:
 
     def report(self) -> Report:
         """What follows from what is known so far."""
-        return choose.judge(self._journal.run(), self._journal.outcomes(), self._job.plan, datetime.date.today())
+        journal, plan = self._journal, self._job.plan
+        return choose.judge(journal.run(), journal.outcomes(), plan, datetime.date.today(), journal.quote(plan))
 
     def _settle(self) -> None:
         known = {one.candidate.id for one in self._journal.outcomes()}
