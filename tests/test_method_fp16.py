@@ -67,3 +67,12 @@ def test_a_model_without_float32_weights_is_left_alone(tmp_path: Path, weights: 
     source = written(tmp_path / "m.onnx", PRODUCT.replace("float", kind), {"w": weights})
     with pytest.raises(NotApplicable, match="the graph holds no float32 weights"):
         converted(source)
+
+
+def test_operators_without_a_float16_form_may_share_a_constant(tmp_path: Path) -> None:
+    text = """(float[N,4] x) => (float[N,4] y) {
+        hidden = MatMul(x, w)   low = Max(hidden, one)   doubled = Add(hidden, hidden)   high = Max(doubled, one)
+        y = Add(low, high)
+    }"""
+    source = written(tmp_path / "m.onnx", text, {"w": normal(4, 4), "one": np.array(1.0, np.float32)})
+    assert relative_error(converted(source), source, {"x": normal(3, 4)}) < 2e-3

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from onnxruntime.transformers.float16 import convert_float_to_float16
+from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
 
 from costopt import graph, rewriting
 from costopt.errors import CandidateError, NotApplicable
@@ -41,6 +41,7 @@ class Fp16(OnnxMethod):
         if not any(_float32(model)):
             raise NotApplicable("the graph holds no float32 weights")
         _refuse_overflow(model)
+        _part_constants(model)
         with rewriting.third_party("the conversion to float16"):
             converted = convert_float_to_float16(model, keep_io_types=True, disable_shape_infer=True)
         rewriting.write(rewriting.tidied(converted), target)
@@ -51,6 +52,23 @@ def _float32(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
     for tensor in graph.tensors(model):
         if tensor.data_type == onnx.TensorProto.FLOAT and np.prod(tensor.dims) > 1:
             yield tensor
+
+
+def _part_constants(model: onnx.ModelProto) -> None:
+    """Give each operator without a float16 form constants of its own: where two share one, the converter (ONNX Runtime
+    1.31.1) writes the cast before each of them under one and the same name, and the file can't be read."""
+    constants = {one.name: one for one in model.graph.initializer if one.data_type == onnx.TensorProto.FLOAT}
+    taken: set[str] = set()
+    for node in model.graph.node:
+        for place, name in enumerate(node.input):
+            if name not in constants or node.op_type not in DEFAULT_OP_BLOCK_LIST:
+                continue
+            if name in taken:
+                node.input[place] = f"{name}_of_{node.output[0]}_{place}"
+                copy = model.graph.initializer.add()
+                copy.CopyFrom(constants[name])
+                copy.name = node.input[place]
+            taken.add(name)
 
 
 def _refuse_overflow(model: onnx.ModelProto) -> None:
