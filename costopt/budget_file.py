@@ -217,7 +217,7 @@ Dimension = Annotated[int | str, PlainValidator(_dimension), WithJsonSchema({"ty
 # ---------------------------------------------------------------------------------------- sections
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
     """`key: value` lines, each key known."""
 
     model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False)
@@ -227,10 +227,29 @@ class _Section(BaseModel):
     def _only_known_keys(cls, given: object) -> object:
         for key, value in given.items() if isinstance(given, dict) else ():
             if key not in cls.model_fields:
-                raise KeyFault(key, _NOT_YET.get(key) or f"unknown key{_nearest_key(key, cls)}")
+                raise KeyFault(key, _NOT_YET.get(key) or f"unknown key{cls.near(key)}")
             if value is None and key not in _MAY_BE_EMPTY:
                 raise KeyFault(key, "is empty: give a value, or remove the line")
         return given
+
+    @classmethod
+    def near(cls, key: str) -> str:
+        """What an unknown key may have been meant to be, as the end of a sentence."""
+        return plugins.nearest(key, cls.model_fields)
+
+
+class _Section(Section):
+    """A section of the budget file."""
+
+    @classmethod
+    def near(cls, key: str) -> str:
+        """Where a key belongs that stands in the wrong section; else the nearest of its own section."""
+        homes = [name for name, other in BudgetFile.sections.items() if key in other.model_fields]
+        if homes:
+            return f"; it belongs under `{homes[0]}:`"
+        if key in BudgetFile.model_fields:
+            return "; it belongs at the top level, without indentation"
+        return super().near(key)
 
 
 class DataSection(_Section):
@@ -416,13 +435,3 @@ def json_schema() -> JsonObject:
     """The JSON Schema (draft 2020-12) of the budget file, for editors."""
     schema = BudgetFile.model_json_schema(schema_generator=_WithoutNull)
     return {"$schema": _WithoutNull.schema_dialect, **schema, "title": "costopt budget"}
-
-
-def _nearest_key(key: str, section: type[_Section]) -> str:
-    """Where a key belongs that stands in the wrong section; else the nearest of its own section."""
-    homes = [name for name, other in BudgetFile.sections.items() if key in other.model_fields]
-    if homes:
-        return f"; it belongs under `{homes[0]}:`"
-    if key in BudgetFile.model_fields:
-        return "; it belongs at the top level, without indentation"
-    return plugins.nearest(key, section.model_fields)

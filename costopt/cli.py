@@ -17,6 +17,7 @@ from costopt.commands.doctor import doctor
 from costopt.commands.init import init
 from costopt.commands.list import list_
 from costopt.commands.pack import pack
+from costopt.commands.plan import plan
 from costopt.commands.prices import prices
 from costopt.commands.schema import schema
 from costopt.commands.sensitivity import sensitivity
@@ -36,6 +37,7 @@ app.command()(bench)
 app.command()(sensitivity)
 app.command()(show)
 app.command()(choose)
+app.command()(plan)
 app.command()(init)
 app.command("list")(list_)
 app.command()(schema)

@@ -82,30 +82,33 @@ class Located:
         return Located(self.name, _with(self.value, path, value, flag), kept | (added if value is not None else {}))
 
 
-def read(path: Path) -> Located:
-    """Read a YAML file that holds a mapping.
+INIT = "`costopt init` writes one to start from"
+
+
+def read(path: Path, remedy: str = INIT) -> Located:
+    """Read a YAML file that holds a mapping; `remedy` is what to do where there is none.
 
     Raises ConfigError, with the line, for what can't be read, is not YAML, or is not `key: value` lines at the top.
     """
-    text = _text(path)
+    text = _text(path, remedy)
     places: dict[KeyPath, str] = {}
     value = _Reader(str(path), places, numbered=True).read(text)
     if value is None:
-        raise ConfigError(f"{path}: the file is empty; `costopt init` writes one to start from")
+        raise ConfigError(f"{path}: the file is empty; {remedy}")
     if not isinstance(value, dict):
         kind = "a list" if isinstance(value, list) else f"the text {str(value)[:40]!r}"
-        raise ConfigError(f"{path}:1: must be `key: value` lines at the top, not {kind}; `costopt init` shows the form")
+        raise ConfigError(f"{path}:1: must be `key: value` lines at the top, not {kind}; {remedy}")
     return Located(str(path), value, places)
 
 
-def _text(path: Path) -> str:
+def _text(path: Path, remedy: str) -> str:
     try:
         size_bytes = path.stat().st_size
         if size_bytes > MAX_BYTES:
             raise ConfigError(f"{path}: {size_bytes} bytes is too much for a budget file; is it the right file?")
         return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError as error:
-        raise ConfigError(f"{path}: no such file; `costopt init` writes one to start from") from error
+        raise ConfigError(f"{path}: no such file; {remedy}") from error
     except OSError as error:
         raise ConfigError(f"{path}: can't be read ({error.strerror}); name a YAML file") from error
     except UnicodeDecodeError as error:

@@ -10,24 +10,38 @@ import functools
 import os
 import re
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from costopt import located, plugins, units
-from costopt.budget_file import FUNCTION, BudgetFile, BudgetSection, DataSection, KeyFault, MachineSection, json_schema
+from costopt.budget_file import (
+    FUNCTION,
+    BudgetFile,
+    BudgetSection,
+    DataSection,
+    KeyFault,
+    MachineSection,
+    Section,
+    json_schema,
+)
 from costopt.errors import ConfigError, UsageError
 from costopt.located import KeyPath, Located
 from costopt.prices import Prices
 from costopt.records import Budget, Currency, Data, InputSpec, Plan, Recipe, Spec, Traffic, Value
 
-__all__ = ["BudgetFile", "json_schema", "read"]
+__all__ = ["BudgetFile", "json_schema", "read", "validated"]
 
 # A drop of 1 in these would be the whole scale: whoever writes 1 means one per cent.
 _AT_MOST_ONE = units.SHARES | {"cosine"}
 
 # Whoever has more faults than this mends these first: a screenful of errors is not read.
 _FAULTS_SHOWN = 2
+
+INIT = "`costopt init` writes an example"
+
+File = TypeVar("File", bound=Section)
 
 
 def read(path: Path, overrides: tuple[str, ...] = (), data_must_exist: bool = True) -> Plan:
@@ -39,7 +53,7 @@ def read(path: Path, overrides: tuple[str, ...] = (), data_must_exist: bool = Tr
     Raises ConfigError: one line a fault, with its place, path and remedy; two at most, then how many more there are.
     """
     source = functools.reduce(Located.override, overrides, located.read(path))
-    file = _validated(source)
+    file = validated(BudgetFile, source)
     _refuse_contradictions(file, source)
     limits, machine = file.budget or BudgetSection(), file.machine
     return Plan(
@@ -70,27 +84,31 @@ def _as_recipes(given: list[list[Spec]]) -> tuple[Recipe, ...]:
     return tuple(tuple(recipe) for recipe in given)
 
 
-def _validated(source: Located) -> BudgetFile:
+def validated(kind: type[File], source: Located, example: str = INIT) -> File:
+    """What a file says, judged by its model; `example` is where a missing key can be looked up.
+
+    Raises ConfigError: one line a fault, with its place, path and remedy; two at most, then how many more there are.
+    """
     try:
-        return BudgetFile.model_validate(source.value)
+        return kind.model_validate(source.value)
     except ValidationError as error:
-        faults = [_fault(source, detail) for detail in error.errors()]
+        faults = [_fault(source, detail, example) for detail in error.errors()]
         more = len(faults) - _FAULTS_SHOWN
         rest = [f"(and {more} more)"] if more > 0 else []
         raise ConfigError("\n".join(faults[:_FAULTS_SHOWN] + rest)) from error
 
 
-def _fault(source: Located, detail: ErrorDetails) -> str:
+def _fault(source: Located, detail: ErrorDetails, example: str) -> str:
     cause = detail.get("ctx", {}).get("error")
     path: KeyPath = (*detail["loc"], cause.key) if isinstance(cause, KeyFault) else detail["loc"]
-    return str(source.error(path, str(cause) if cause is not None else _in_words(detail)))
+    return str(source.error(path, str(cause) if cause is not None else _in_words(detail, example)))
 
 
-def _in_words(detail: ErrorDetails) -> str:
+def _in_words(detail: ErrorDetails, example: str) -> str:
     """What pydantic found, in this program's words; its own where there are none."""
     given, bounds = detail["input"], detail.get("ctx", {})
     words = {
-        "missing": "is missing; `costopt init` writes an example",
+        "missing": f"is missing; {example}",
         "model_type": f"must be a section of `key: value` lines, not {given!r}",
         "dict_type": f"must be a section of `key: value` lines, not {given!r}",
         "list_type": f"must be a list: [{given}]",

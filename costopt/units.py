@@ -45,6 +45,11 @@ def usd(dollars: float) -> str:
     return f"-${significant(-dollars)}" if dollars < 0 else f"${significant(dollars)}"
 
 
+def cents(dollars: float) -> str:
+    """A bill, to the cent: 1234.5 is "$1,234.50"."""
+    return f"-${-dollars:,.2f}" if dollars < 0 else f"${dollars:,.2f}"
+
+
 def megabytes(size_bytes: float) -> str:
     """Bytes as megabytes (10^6), without the unit, for a column that carries it: 1_260_000 is "1.26"."""
     return significant(size_bytes / 1e6)

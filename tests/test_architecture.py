@@ -17,7 +17,7 @@ KINDS = ("formats", "feeds", "methods", "metrics", "providers", "prices", "runne
 # Folders that only keep together what belongs together: each file in them has a layer of its own.
 PARTS = (
     "loading", "sampling", "cutting", "learning", "rounding", "packing", "measuring", "benching", "judging",
-    "searching", "pricing",
+    "searching", "pricing", "planning",
 )  # fmt: skip
 
 # Each layer may import the ones before it and its own; plug-ins have a rule of their own.
@@ -38,6 +38,10 @@ LAYERS = (
         "offers",
         "families",
         "ownership",
+        "theory",
+        "simulation",
+        "demand",
+        "bills",
     },
     {
         "codings",
@@ -67,6 +71,7 @@ LAYERS = (
         "rules",
         "book",
         "terms",
+        "capacity",
     },
     {
         "cost",
@@ -112,6 +117,12 @@ LAYERS = (
         "made_up",
         "asked",
     },
+    {"traffic_file", "places", "services"},
+    {"ranking"},
+    {"flips"},
+    {"plan_words"},
+    {"answer"},
+    {"plan_sheet", "plan_facts"},
     {"load", "modules", "transposed", "export", "parity", "worker", "placement", "precision", "ties", "observed"},
     {"surgery", "fake_quantization", "students", "any_width", "residual", "sequences"},
     {"importance", "shortening"},

@@ -138,3 +138,10 @@ def test_a_size_needs_a_unit_of_bytes(value: object) -> None:
 @given(positive)
 def test_milliseconds_with_their_unit_are_the_plain_number(value: float) -> None:
     assert units.parse_ms(f"{value:.9f}ms") == pytest.approx(value, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("dollars", "text"), [(65.1525, "$65.15"), (1234567.0, "$1,234,567.00"), (0.0, "$0.00"), (-3.5, "-$3.50")]
+)
+def test_a_bill_is_told_to_the_cent(dollars: float, text: str) -> None:
+    assert units.cents(dollars) == text

@@ -17,17 +17,21 @@ class Markdown(Render):
 
     def __call__(self, report: AnyReport, width: int = 100, colour: bool = False) -> str:  # noqa: ARG002
         """The report as Markdown; there is neither width nor colour here."""
-        return "\n".join(_lines(sheet(report)))
+        return written(sheet(report))
+
+
+def written(shown: Sheet) -> str:
+    """Any sheet as Markdown."""
+    return "\n".join(_lines(shown))
 
 
 def _lines(shown: Sheet) -> Iterator[str]:
-    main, *details = shown.grids
     yield f"**{_plain(shown.headline)}**"
     yield ""
     yield from _lead(shown)
-    yield from _table(main)
-    yield ""
-    for grid in details:
+    for grid in shown.grids[:1]:
+        yield from (*_table(grid), "")
+    for grid in shown.grids[1:]:
         yield from _fold(grid.title, _table(grid))
     for paragraph in shown.paragraphs:
         yield from _paragraph(paragraph)

@@ -1,0 +1,147 @@
+"""Where could a run's candidates be served? The machine that was measured, and other sizes of its family.
+
+What was measured is one service alone on one machine, whatever number of its cores it used. A machine of the same
+family with more vCPUs runs as many of them side by side as it has times the cores; that they don't disturb one another
+is assumed, not measured, so such a machine's times are `projected`, within a band. Nothing is projected onto another
+family: what a core of another kind makes of a model is not known until it was measured there.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from costopt.errors import ConfigError
+from costopt.pricing import terms
+from costopt.pricing.book import Book
+from costopt.pricing.families import size_of
+from costopt.pricing.offers import Offer
+from costopt.records import Plan, Run, Spec
+from costopt.verdict import Quote
+
+Label = Literal["measured", "projected"]
+
+BAND = 0.35
+"""How far a projected time may be off, either way. Carried over from GPUs: the times of 54 fp32 transformer runs on 7
+GPUs, foretold by a roofline with one derating factor, were off by 17 % on average and 44 % at most (computed in 2026-11
+on the labels published with NeuSight, Lee et al., ASPLOS 2025). For sizes of one CPU family no such figures are known
+to us: it stands for neighbours that share caches, memory and the network."""
+
+THE_MACHINE = "the machine of the run"
+"""What a machine without a name is called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A machine that serves: `services` side by side on each instance, at `usd_per_hour` each."""
+
+    instance: str
+    usd_per_hour: float
+    vcpus: int
+    services: int
+    label: Label
+    source: str = ""
+    as_of: str = ""
+
+    @property
+    def band(self) -> float:
+        """How far its times may be off, as a share."""
+        return 0.0 if self.label == "measured" else BAND
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Machines that can be planned with, and those that can't: why, and which."""
+
+    found: tuple[Place, ...]
+    left_out: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+
+def places(run: Run, plan: Plan, quote: Quote, book: Book, wanted: Sequence[str] | None) -> Places:
+    """The machines that are `wanted`; without any, the measured one and its family's other sizes.
+
+    `quote` is the price of the run's machine. Raises ConfigError for wanted machines where that one has no name.
+    """
+    own = quote.instance
+    if not own:
+        if wanted is not None:
+            raise ConfigError("machines: the run's machine has no name, so it has no family: remove `machines`")
+        return Places((_the_machine(run, quote),))
+    region = _region(plan.price)
+    found: list[Place] = []
+    reasons: dict[str, list[str]] = {}
+    for instance in _family(book, own) if wanted is None else wanted:
+        one = _place(instance, run, plan, quote, book, region)
+        if isinstance(one, Place):
+            found.append(one)
+        else:
+            reasons.setdefault(one, []).append(instance)
+    return Places(tuple(found), tuple((why, tuple(names)) for why, names in reasons.items()))
+
+
+def _the_machine(run: Run, quote: Quote) -> Place:
+    cores = run.machine.cores
+    return Place(quote.instance or THE_MACHINE, quote.usd_per_hour, cores, 1, "measured", quote.source, quote.as_of)
+
+
+def _family(book: Book, own: str) -> list[str]:
+    """The sizes of a machine's family in the book, and the machine itself where the book doesn't have it."""
+    size = size_of(own)
+    known = dict.fromkeys(one for one, _ in book.offers)
+    sizes = [one for one in known if size is not None and (other := size_of(one)) and other.family == size.family]
+    return [own, *(one for one in sizes if one != own)]
+
+
+def _place(instance: str, run: Run, plan: Plan, quote: Quote, book: Book, region: str | None) -> Place | str:
+    """A machine to plan with, or the reason why it is left out."""
+    own, cores = quote.instance, run.machine.cores
+    offer = _offer(book, instance, _region_of(book, own, region))
+    if instance == own:
+        vcpus = offer.vcpus if offer is not None and offer.vcpus is not None else cores
+        price: Quote | str = quote
+    else:
+        here, there = size_of(own), size_of(instance)
+        if here is None or there is None or here.family != there.family:
+            return f"another family than {own}, not measured there: run `costopt compress` there"
+        if offer is None:
+            return "no price in the region of the run's machine"
+        if offer.accelerator:
+            return "its sizes differ in accelerators: run `costopt compress` there"
+        if offer.vcpus is None:
+            return "its vCPUs are not known"
+        vcpus, price = offer.vcpus, _priced(offer, plan.price)
+    if isinstance(price, str):
+        return price
+    if vcpus < cores:
+        return f"fewer vCPUs than the {cores} cores that were measured"
+    label: Label = "measured" if instance == own and vcpus == cores else "projected"
+    services = 1 if offer is not None and offer.accelerator else vcpus // cores
+    return Place(instance, price.usd_per_hour, vcpus, services, label, price.source, price.as_of)
+
+
+def _offer(book: Book, instance: str, region: str | None) -> Offer | None:
+    found = [one for one in book.of(instance) if region is None or one.region == region]
+    return found[0] if found else None
+
+
+def _region(price: Spec | None) -> str | None:
+    region = None if price is None else price.options.get("region")
+    return region if isinstance(region, str) else None
+
+
+def _region_of(book: Book, own: str, named: str | None) -> str | None:
+    """The region of the run's machine: the one it names, else where the book has it."""
+    if named is not None:
+        return named
+    offer = _offer(book, own, None)
+    return None if offer is None else offer.region
+
+
+def _priced(offer: Offer, price: Spec | None) -> Quote | str:
+    """Another size at the run's own terms and discount, where it takes its price from the book too."""
+    options = {} if price is None or price.name != "table" else price.options
+    asked, discount = options.get("terms", "on_demand"), options.get("discount", 0.0)
+    kind: terms.Terms = "spot" if asked == "spot" else "reserved" if asked == "reserved" else "on_demand"
+    try:
+        return terms.quote(offer, kind, discount if isinstance(discount, int | float) else 0.0)
+    except ConfigError:
+        return f"no {terms.IN_WORDS[kind]} price"

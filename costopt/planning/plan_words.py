@@ -1,0 +1,147 @@
+"""A plan in words: one sentence on top, what compressing brings, and what a reader must know to trust it."""
+
+import datetime
+from collections.abc import Iterator, Sequence
+
+from costopt import units
+from costopt.planning.bills import BreakEven
+from costopt.planning.demand import BURSTY
+from costopt.planning.places import BAND
+from costopt.planning.ranking import VERDICTS, Row
+from costopt.planning.services import Service
+from costopt.planning.traffic_file import Asked
+from costopt.pricing import offers
+from costopt.records import Measured, Outcome, Plan, Run
+from costopt.verdict import Quote
+
+
+def fleet(row: Row) -> str:
+    """`3 aws/c7i.large`, `3 + 1 aws/c7i.large` with a spare one."""
+    spare = f" + {row.spare}" if row.spare else ""
+    return f"{units.count(row.instances or 0)}{spare} {row.place.instance}"
+
+
+def met(choice: Row, asked: Asked) -> str:
+    """The choice in one sentence, without a full stop."""
+    dollars = units.cents(0.0 if choice.bill is None else choice.bill.usd)
+    told = f"{choice.service.name}, served by {fleet(choice)}, costs {dollars} a month"
+    if asked.promise is None or choice.response_ms is None:
+        return f"{told}; no latency is promised"
+    seen = f"{asked.promise.name} {units.ms(choice.response_ms)} ms"
+    return f"{told}; {seen} at the busiest time, the limit {units.given(asked.promise.ms)} ms"
+
+
+def not_met(rows: Sequence[Row], left_out: Sequence[tuple[str, tuple[str, ...]]], asked: Asked) -> str:
+    """Which limit keeps everything out, and by how much the nearest misses it."""
+    if not rows:
+        why = "; ".join(f"{', '.join(names[:3])}: {reason}" for reason, names in left_out)
+        return f"Nothing can be planned: {why}"
+    nearest = min(rows, key=_nearness)
+    who = f"{nearest.service.name} on {nearest.place.instance}"
+    match nearest.verdict:
+        case "impossible":
+            seen_ms, limit = 1e3 * (nearest.service.seen_s or 0.0), 0.0 if asked.promise is None else asked.promise.ms
+            times = units.ratio(seen_ms / limit) if limit else "far"
+            return f"Impossible on any number of these machines: the nearest, {who}: {nearest.words} ({times} too slow)"
+        case "undecided":
+            return f"Nothing meets this for certain: the nearest, {who}, is undecided ({nearest.words})"
+        case _:
+            return f"Nothing meets the run's own budget: the nearest, {who}: {nearest.words}"
+
+
+def _nearness(row: Row) -> tuple[int, bool, float, object]:
+    """Who might do first; of the impossible the fastest, of those that keep the run's own budget if there are any."""
+    return VERDICTS.index(row.verdict), row.service.meets is not True, row.service.seen_s or 0.0, row.key
+
+
+def earned_back(even: BreakEven, asked: Asked) -> str:
+    """When what was spent on compressing is back: "never", or after so many requests and days."""
+    spent = f"the run's machine time (at most){' and the work' if asked.work_usd else ''}, {units.usd(even.usd)}"
+    if even.requests is None or even.days is None:
+        return f"{spent}, is never earned back"
+    time = units.about_duration(even.days * 86400) if even.days < 2 else f"{units.significant(even.days, 2)} days"
+    return f"{spent}, is earned back after {units.about(even.requests)} requests, {time}"
+
+
+def saves_nothing(original: Row, rows: Sequence[Row]) -> str:
+    """Why a faster model is no cheaper: so many whole machines are needed either way."""
+    faster = [row.service for row in rows if row.verdict == "meets" and not row.service.is_original]
+    fastest = min(faster, key=lambda one: one.mean_s, default=None)
+    if fastest is None or fastest.mean_s >= original.service.mean_s:
+        return "nothing that meets this is faster than the original"
+    ratio = units.ratio(original.service.mean_s / fastest.mean_s)
+    are = "is" if original.paid == 1 else "are"
+    idle = units.percent(original.idle or 0.0)
+    return (
+        f"{ratio} faster saves $0 here, because {fleet(original)} {are} needed either way, and idle {idle} of the time"
+    )
+
+
+# ---------------------------------------------------------------------------------------- notes
+
+
+def notes(run: Run, plan: Plan, quote: Quote, asked: Asked, rows: Sequence[Row], today: datetime.date) -> Iterator[str]:
+    """What a reader must know to trust a plan; `rows` in order."""
+    name = quote.instance or "it"
+    yield f"measured: timed on {run.machine.cpu}, {run.machine.cores} cores, which the run takes to be {name}"
+    if any(row.place.label == "projected" for row in rows):
+        yield (
+            f"projected: services as measured side by side, {units.percent(BAND)} slower or faster; sized for slower. "
+            "Measure on the machine before you rent many"
+        )
+    yield from _about_traffic(asked)
+    yield from _about_ties(rows)
+    yield from _about_price(plan, quote, rows, today)
+
+
+def _about_traffic(asked: Asked) -> Iterator[str]:
+    yield (
+        "requests come independently of one another within the busiest time and wait in one queue before all "
+        "instances; spells in which a machine is slow for seconds are not in it, nor is time on the network"
+    )
+    dispersion = asked.demand.dispersion
+    if dispersion is not None and dispersion > BURSTY:
+        yield (
+            f"arrivals come in bursts: a second's count has a variance of {units.significant(dispersion, 2)} times its "
+            "mean, 1 where they are independent; waits will be longer than planned"
+        )
+
+
+def about_batches(outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """That candidates which serve batches are not planned with, where there are any."""
+    batched = {one.candidate.id for one in outcomes if isinstance(one, Measured) and one.candidate.batch > 1}
+    if batched:
+        yield (
+            f"{units.count_of(len(batched), 'candidate')} with batches left out: the wait until a batch is full is not "
+            "planned here; `costopt bench --scenario server` measures it"
+        )
+
+
+def _about_price(plan: Plan, quote: Quote, rows: Sequence[Row], today: datetime.date) -> Iterator[str]:
+    others = any(row.place.instance != quote.instance for row in rows)
+    if plan.price is not None and plan.price.name == "fixed" and others:
+        yield f"the price of {quote.instance} is the budget file's, those of other sizes the price book's, on demand"
+    if quote.note:
+        yield quote.note
+    age_days = offers.age_days(quote.as_of, today)
+    if age_days is not None and age_days > offers.OLD_AFTER_DAYS:
+        yield f"the price of {quote.instance} is of {quote.as_of}, {age_days} days old: check it"
+
+
+def _about_ties(rows: Sequence[Row]) -> Iterator[str]:
+    """Who else has the first row's bill, and why that one comes first."""
+    choice = rows[0] if rows and rows[0].verdict == "meets" else None
+    if choice is None:
+        return
+    equal: dict[str, Service] = {
+        row.service.candidate.id: row.service
+        for row in rows
+        if row.verdict == "meets" and row.key[0] == choice.key[0] and row.service is not choice.service
+    }
+    if not equal:
+        return
+    others = list(equal.values())
+    reason = (
+        "simplest" if all(one.complexity > choice.service.complexity for one in others) else "simplest, then the faster"
+    )
+    yield f"the bill is the same with {units.count_of(len(others), 'other candidate')}: the {reason} was chosen"

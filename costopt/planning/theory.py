@@ -1,0 +1,51 @@
+"""What queueing theory says in closed form; the simulation is held against it.
+
+Notation: `rate_per_s` requests arrive a second, by a Poisson process, into one queue before `servers` servers, first
+come first served; `mean_s` is the mean service time, and the load a server bears is rate * mean / servers.
+"""
+
+import math
+
+
+def erlang_c(servers: int, offered: float) -> float:
+    """The share of requests that wait in M/M/c; `offered` is rate * mean service time, in Erlang (no unit).
+
+    C = B / (1 - (1 - B) a / c), with Erlang's B by its recursion B(0) = 1, B(k) = a B(k-1) / (k + a B(k-1)), which is
+    stable where factorials overflow. 1 where the servers can't keep up (a >= c).
+    Source: A. K. Erlang 1917, "Solution of some problems in the theory of probabilities of significance in automatic
+    telephone exchanges".
+    """
+    if offered >= servers:
+        return 1.0
+    blocked = 1.0
+    for busy in range(1, servers + 1):
+        blocked = offered * blocked / (busy + offered * blocked)
+    return blocked / (1 - (1 - blocked) * offered / servers)
+
+
+def mmc_wait_tail(servers: int, rate_per_s: float, mean_s: float, wait_s: float) -> float:
+    """P(W > t) = C(c, a) exp(-(c / s - rate) t) in M/M/c: the share of requests that wait longer than `wait_s`.
+
+    Source: as `erlang_c`; service times are exponential with mean `mean_s`. 1 where the servers can't keep up.
+    """
+    spare_per_s = servers / mean_s - rate_per_s
+    if spare_per_s <= 0:
+        return 1.0
+    return erlang_c(servers, rate_per_s * mean_s) * math.exp(-spare_per_s * wait_s)
+
+
+def mmc_mean_wait_s(servers: int, rate_per_s: float, mean_s: float) -> float:
+    """C(c, a) / (c / s - rate), in seconds: the mean of `mmc_wait_tail`. Infinite where the servers can't keep up."""
+    spare_per_s = servers / mean_s - rate_per_s
+    return erlang_c(servers, rate_per_s * mean_s) / spare_per_s if spare_per_s > 0 else math.inf
+
+
+def pollaczek_khinchine_s(rate_per_s: float, mean_s: float, squared_variation: float) -> float:
+    """The mean wait in M/G/1, in seconds: rho (1 + c^2) s / (2 (1 - rho)), where rho = rate * s.
+
+    `squared_variation` c^2 is variance over squared mean of the service time: 0 where all take the same, 1 for
+    exponential times. Infinite where the server can't keep up.
+    Source: F. Pollaczek 1930, A. Khinchine 1932; Kleinrock 1975, "Queueing Systems", volume 1.
+    """
+    load = rate_per_s * mean_s
+    return load * (1 + squared_variation) * mean_s / (2 * (1 - load)) if load < 1 else math.inf
