@@ -35,6 +35,7 @@ def opened(child: Child, asked: Subject) -> Answer:
     return child.ask(*opening(asked), LIMIT_S)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [models.small_cnn, models.small_encoder, models.two_in_two_out])
 def test_eager_pytorch_is_served_like_a_session_and_computes_what_the_onnx_file_does(
     make: Callable[[], nn.Module], child: Child, tmp_path: Path
@@ -75,6 +76,7 @@ def test_torch_compile_compiles_the_model_and_leaves_nothing_that_it_compiled(
     assert list((tmp_path / "scratch").rglob("*.so")) == []
 
 
+@pytest.mark.slow
 def test_without_a_cpp_compiler_torch_compile_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
