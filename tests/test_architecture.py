@@ -41,7 +41,6 @@ LAYERS = (
         "theory",
         "simulation",
         "demand",
-        "bills",
     },
     {
         "codings",
@@ -75,6 +74,7 @@ LAYERS = (
     },
     {
         "cost",
+        "bills",
         "limits",
         "machine",
         "journal",

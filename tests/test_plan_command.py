@@ -164,6 +164,17 @@ def test_a_machine_with_other_cores_than_were_measured_is_only_projected(tmp_pat
     assert labels == {"aws/c7i.xlarge": ("projected", 2), "aws/c7i.large": ("projected", 1)}
 
 
+def test_a_machine_whose_processor_is_of_another_maker_than_the_timed_one_was_not_measured(tmp_path: Path) -> None:
+    path = tmp_path / "traffic.yaml"
+    path.write_text("requests_per_second: 5\n")
+    run = factories.run(FOUND)
+    timed = replace(run, machine=replace(run.machine, cpu="AMD EPYC"))
+    asked = traffic_file.read(path, BOOK)
+    found = planned(timed, PLAN, FOUND, None, asked, BOOK, datetime.date(2026, 8, 1))
+    assert {row.place.label for row in found.rows} == {"projected"}
+    assert any("aws/c7i.large has a processor of Intel: nothing here was measured" in note for note in found.notes)
+
+
 def test_a_machine_without_a_name_is_planned_by_its_price_alone(tmp_path: Path) -> None:
     unnamed = factories.plan(usd_per_hour=0.05)
     found = answer(tmp_path, "requests_per_second: 5\n", plan=unnamed)

@@ -212,6 +212,25 @@ def test_a_name_that_tells_no_size_has_none(name: str) -> None:
     assert families.size_of(name) is None
 
 
+@pytest.mark.parametrize(
+    ("name", "cpu", "may_be"),
+    [
+        ("aws/c7i.large", "AMD EPYC", False),
+        ("aws/c7i.large", "Intel(R) Xeon(R) Platinum 8488C", True),
+        ("aws/c7a.large", "AMD EPYC 9R14", True),
+        ("aws/c7g.large", "Intel(R) Xeon(R) CPU", False),
+        ("aws/c5.large", "AMD EPYC", True),
+        ("azure/Standard_D2as_v5", "Intel(R) Xeon(R) CPU", False),
+        ("azure/Standard_D2ps_v5", "Neoverse-N1", True),
+        ("gcp/t2d-standard-4", "AMD EPYC 7B13", True),
+        ("gcp/c4a-standard-4", "AMD EPYC", False),
+        ("lambda/gpu_1x_gh200", "AMD EPYC", True),
+    ],
+)
+def test_a_processor_of_another_maker_is_told_by_the_name(name: str, cpu: str, may_be: bool) -> None:
+    assert families.may_be(name, cpu) is may_be
+
+
 def test_names_tell_which_machines_carry_an_accelerator() -> None:
     """Azure's D2ps and GCP's C4A carry none, whatever their letters."""
     for one in SHIPPED:

@@ -177,11 +177,7 @@ def _beside_the_original(row: Row, measured: Measured, yardstick: _Yardstick | N
         return row
     plan = yardstick.plan
     original = measured.candidate == yardstick.baseline.candidate
-    speedup = (
-        _ITSELF
-        if original
-        else stats.speedup(at_own_speed(measured.timing), plan.confidence, noise_rules.doubt(measured.timing))
-    )
+    speedup = _ITSELF if original else _speedup(measured.timing, plan.confidence)
     compared = replace(
         row,
         speedup=speedup,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from costopt import units
 from costopt.errors import UsageError
 from costopt.judging.choose import judge
+from costopt.judging.cost import SECONDS_PER_HOUR
 from costopt.planning import bills, flips, places, plan_words, services
 from costopt.planning.bills import BreakEven
 from costopt.planning.flips import PriceFlip, TrafficFlip
@@ -85,7 +86,7 @@ def planned(
     original = ranking.best(row for row in rows if row.service.is_original)
     checked = _checked(ranking, rows, [one for one in (choice, original) if one is not None])
     shown = _shown(checked, original)
-    cost_usd = plan.time_limit_s / bills.SECONDS_PER_HOUR * quote.usd_per_hour
+    cost_usd = plan.time_limit_s / SECONDS_PER_HOUR * quote.usd_per_hour
     return Planned(
         run=run,
         asked=asked,

@@ -3,12 +3,13 @@
 import math
 from dataclasses import dataclass
 
+from costopt.judging import cost
+from costopt.judging.cost import MILLION, SECONDS_PER_HOUR
+
 HOURS_PER_MONTH = 730.0
 """8,760 hours a year over twelve."""
 
 HOURS_PER_DAY = 24.0
-SECONDS_PER_HOUR = 3600.0
-MILLION = 1_000_000
 BYTES_PER_GB = 1e9
 
 
@@ -55,7 +56,7 @@ def bill(
 
 def usd_per_million(usd_per_hour: float, rate_per_s: float) -> float:
     """US dollars per million requests of machines that cost so much together and serve `rate_per_s` all the time."""
-    return usd_per_hour / SECONDS_PER_HOUR / rate_per_s * MILLION
+    return cost.saturated_usd_per_million(usd_per_hour, 1 / rate_per_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 What was measured is one service alone on one machine, whatever number of its cores it used. A machine of the same
 family with more vCPUs runs as many of them side by side as it has times the cores; that they don't disturb one another
-is assumed, not measured, so such a machine's times are `projected`, within a band. Nothing is projected onto another
+is assumed, not measured, so such a machine's times are `projected`, within a band. So are those of the machine that the
+run names, where its processor is of another maker than the one that was timed. Nothing is projected onto another
 family: what a core of another kind makes of a model is not known until it was measured there.
 """
 
@@ -13,7 +14,7 @@ from typing import Literal
 from costopt.errors import ConfigError
 from costopt.pricing import terms
 from costopt.pricing.book import Book
-from costopt.pricing.families import size_of
+from costopt.pricing.families import may_be, size_of
 from costopt.pricing.offers import Offer
 from costopt.records import Plan, Run, Spec
 from costopt.verdict import Quote
@@ -22,8 +23,8 @@ Label = Literal["measured", "projected"]
 
 BAND = 0.35
 """How far a projected time may be off, either way. Carried over from GPUs: the times of 54 fp32 transformer runs on 7
-GPUs, foretold by a roofline with one derating factor, were off by 17 % on average and 44 % at most (computed in 2026-11
-on the labels published with NeuSight, Lee et al., ASPLOS 2025). For sizes of one CPU family no such figures are known
+GPUs, foretold by a roofline with one derating factor, were off by 17 % on average and 44 % at most (computed from
+the labels published with NeuSight, Lee et al., ASPLOS 2025). For sizes of one CPU family no such figures are known
 to us: it stands for neighbours that share caches, memory and the network."""
 
 THE_MACHINE = "the machine of the run"
@@ -113,7 +114,8 @@ def _place(instance: str, run: Run, plan: Plan, quote: Quote, book: Book, region
         return price
     if vcpus < cores:
         return f"fewer vCPUs than the {cores} cores that were measured"
-    label: Label = "measured" if instance == own and vcpus == cores else "projected"
+    the_same = instance == own and vcpus == cores and may_be(instance, run.machine.cpu)
+    label: Label = "measured" if the_same else "projected"
     services = 1 if offer is not None and offer.accelerator else vcpus // cores
     return Place(instance, price.usd_per_hour, vcpus, services, label, price.source, price.as_of)
 

@@ -11,6 +11,7 @@ from costopt.planning.ranking import VERDICTS, Row
 from costopt.planning.services import Service
 from costopt.planning.traffic_file import Asked
 from costopt.pricing import offers
+from costopt.pricing.families import maker_of, may_be
 from costopt.records import Measured, Outcome, Plan, Run
 from costopt.verdict import Quote
 
@@ -83,7 +84,11 @@ def saves_nothing(original: Row, rows: Sequence[Row]) -> str:
 def notes(run: Run, plan: Plan, quote: Quote, asked: Asked, rows: Sequence[Row], today: datetime.date) -> Iterator[str]:
     """What a reader must know to trust a plan; `rows` in order."""
     name = quote.instance or "it"
-    yield f"measured: timed on {run.machine.cpu}, {run.machine.cores} cores, which the run takes to be {name}"
+    timed = f"timed on {run.machine.cpu}, {run.machine.cores} cores"
+    if may_be(name, run.machine.cpu):
+        yield f"measured: {timed}, which the run takes to be {name}"
+    else:
+        yield f"{timed}, and {name} has a processor of {maker_of(name)}: nothing here was measured on one"
     if any(row.place.label == "projected" for row in rows):
         yield (
             f"projected: services as measured side by side, {units.percent(BAND)} slower or faster; sized for slower. "

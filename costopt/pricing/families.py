@@ -21,6 +21,19 @@ _AZURE = re.compile(
     r"Standard_(?P<series>[A-Z]+)(?P<vcpus>\d+)(?P<features>[a-z]*)(?P<rest>(?:_\w+?)?_v(?P<version>\d+))"
 )
 
+_MAKERS = {
+    "aws": re.compile(r"[a-z]+\d+(?P<maker>[aig])"),
+    "azure": re.compile(r"Standard_[A-Z]+\d+(?P<maker>[ap])"),
+    "gcp": re.compile(r"(?:c|n|t)\d(?P<maker>[ad])-"),
+}
+_LETTERS = {
+    "aws": {"a": "AMD", "g": "Arm", "i": "Intel"},
+    "azure": {"a": "AMD", "p": "Arm"},
+    "gcp": {"d": "AMD", "a": "Arm"},
+}
+"""The letter behind the generation, after the pages named above: an AWS c7i has an Intel processor, a GCP T2D one of
+AMD. Names without one are left open."""
+
 _AWS_WORDS = {"medium": 1, "large": 2}
 
 _NUMBERED_OTHERWISE = {("A", "2"), ("D", "2"), ("DS", "2"), ("G", "2"), ("GS", "2")}
@@ -71,6 +84,22 @@ def is_accelerated(instance: str) -> bool:
 def is_priced_by_vcpus(instance: str) -> bool:
     """Whether the price of a family's sizes should grow with their vCPUs."""
     return not (is_accelerated(instance) or _PRICED_OTHERWISE.match(instance))
+
+
+def may_be(instance: str, cpu: str) -> bool:
+    """Whether a processor that calls itself so may be in such a machine, as far as both names tell who made it."""
+    told = maker_of(instance)
+    seen = next((one for one in ("Intel", "AMD") if one.lower() in cpu.lower()), None)
+    return told is None or seen is None or told == seen
+
+
+def maker_of(instance: str) -> str | None:
+    """Who made a machine's processor, by the letters that the providers give: "Intel", "AMD" or "Arm"; None where the
+    name does not tell."""
+    provider, _, kind = instance.partition("/")
+    rule = _MAKERS.get(provider)
+    found = None if rule is None else rule.match(kind)
+    return None if found is None else _LETTERS[provider].get(found["maker"])
 
 
 def _aws(kind: str) -> Size | None:
