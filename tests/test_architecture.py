@@ -17,7 +17,7 @@ KINDS = ("formats", "feeds", "methods", "metrics", "providers", "prices", "runne
 # Folders that only keep together what belongs together: each file in them has a layer of its own.
 PARTS = (
     "loading", "sampling", "cutting", "learning", "rounding", "packing", "measuring", "benching", "judging",
-    "searching", "pricing", "planning",
+    "searching", "pricing", "planning", "projecting",
 )  # fmt: skip
 
 # Each layer may import the ones before it and its own; plug-ins have a rule of their own.
@@ -71,6 +71,7 @@ LAYERS = (
         "book",
         "terms",
         "capacity",
+        "hardware",
     },
     {
         "cost",
