@@ -90,7 +90,7 @@ LAYERS = (
         "causes",
         "incoming",
     },
-    {"karpenter", "spotinfo", "skypilot", "gpuhunt", "download"},
+    {"karpenter", "spotinfo", "skypilot", "gpuhunt", "gpuhunt_library", "download"},
     {"sources"},
     {"refresh", "price_sheet"},
     {

@@ -99,7 +99,12 @@ def check(
 @prices.command()
 def refresh(
     source: Annotated[str, typer.Argument(help=SOURCES)],
-    place: Annotated[str, typer.Option("--from", help="A file, or an https:// address; nothing else is fetched.")],
+    place: Annotated[
+        str,
+        typer.Option(
+            "--from", help="A file, an https:// address, or `library` (gpuhunt alone: what that library fetches)."
+        ),
+    ],
     as_of: Annotated[str | None, typer.Option(help="The date of a list that has none inside: YYYY-MM-DD.")] = None,
     provider: Annotated[str | None, typer.Option(help="Whose prices they are, where the list does not say.")] = None,
     region: Annotated[
@@ -112,6 +117,7 @@ def refresh(
     The files: karpenter-provider-aws's zz_generated.pricing_aws.go, karpenter-provider-azure's
     zz_generated.pricing.go, karpenter-provider-gcp's initial-prices.json, spotinfo's spot-price-data.json,
     skypilot-catalog's <cloud>/vms.csv, a <provider>.csv of gpuhunt's catalog.zip, or a price book of your own.
+    Nothing else is fetched.
     """
     from costopt.pricing.refresh import Asked
     from costopt.pricing.refresh import refresh as run

@@ -7,6 +7,7 @@ book                   the shipped book (book.csv) with the user's own laid over
 incoming               rows from outside: completed from the book, checked, refused or taken
 karpenter, spotinfo, skypilot, gpuhunt    one file a foreign format: text to rows, nothing executed
 sources                the formats by name
+gpuhunt_library        what that library fetches, when the user asks for it
 download               a file, or an https address that the user named
 refresh                the whole of `costopt prices refresh`
 terms                  on demand, spot or reserved, with a discount: an offer as a quote

@@ -25,7 +25,7 @@ def read(text: str, provider: str | None = None) -> Incoming:
         missing = [one for one in COLUMNS if one not in (table.fieldnames or ())]
         if missing:
             raise UsageError(f"no CSV of gpuhunt's catalogue: the column {missing[0]} is missing")
-        return gathered(_listing(row, owner) for row in table)
+        return gathered(listing(row, owner) for row in table)
     except csv.Error as problem:
         raise UsageError(f"line {table.line_num + 1}: not CSV ({problem})") from problem
 
@@ -37,7 +37,8 @@ def gathered(found: Iterable[Listing | Refusal]) -> Incoming:
     return Incoming(listings, tuple(dict.fromkeys(one for one in rows if isinstance(one, Refusal))))
 
 
-def _listing(row: Mapping[str, str], owner: str) -> Listing | Refusal:
+def listing(row: Mapping[str, str], owner: str) -> Listing | Refusal:
+    """One row of a catalogue, of `owner`'s machines: a price on demand or on spot."""
     name = f"{owner}/{row['instance_name']}"
     try:
         price, is_spot = dollars(row["price"]), row["spot"].lower() == "true"

@@ -191,7 +191,7 @@ def _completed(listing: Listing, known: Offer | None) -> Listing:
     """The same, with what the book knows of the machine where the list says nothing."""
     if known is None:
         return listing
-    named = listing if listing.accelerator else known
+    named = known if known.accelerator else listing  # the book's spelling is the one that hardware is found by
     return replace(
         listing,
         vcpus=known.vcpus if listing.vcpus is None else listing.vcpus,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from costopt.disk import faults, write_atomically
 from costopt.errors import CostoptError, UsageError
-from costopt.pricing import book, download, sources
+from costopt.pricing import book, download, gpuhunt_library, sources
 from costopt.pricing.incoming import Incoming, Origin, Settled, settle
 from costopt.pricing.offers import Offer, iso_date
 
@@ -66,6 +66,8 @@ def refresh(asked: Asked, now: datetime.datetime, today: datetime.date) -> Refre
 
 def _read(asked: Asked) -> Incoming:
     reader = sources.reader_of(asked.source)
+    if (asked.source, asked.place) == ("gpuhunt", gpuhunt_library.PLACE):
+        return gpuhunt_library.read(asked.provider)
     text = download.text_of(asked.place)
     try:
         return reader(text, asked.provider or _cloud(asked.place))
