@@ -144,6 +144,7 @@ LAYERS = (
     {"tries"},
     {"heats"},
     {"search", "benchmark"},
+    {"alone"},
     {"commands"},
     {"cli"},
     {"__init__", "__main__"},

@@ -2,10 +2,11 @@
 
 import datetime
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from costopt import units
 from costopt.errors import UsageError
+from costopt.journal import Journal
 from costopt.judging.choose import judge
 from costopt.judging.cost import SECONDS_PER_HOUR
 from costopt.planning import bills, flips, places, plan_words, services
@@ -57,6 +58,14 @@ class Planned:
     notes: tuple[str, ...]
 
 
+def of_journal(journal: Journal, asked: Asked, book: Book, today: datetime.date) -> Planned:
+    """The same for a run's folder, at the price that it was last judged at unless another machine is asked for."""
+    plan = journal.plan()
+    if asked.price is not None:
+        plan = replace(plan, price=asked.price)
+    return planned(journal.run(), plan, journal.outcomes(), journal.quote(plan), asked, book, today)
+
+
 def planned(
     run: Run,
     plan: Plan,
@@ -77,7 +86,7 @@ def planned(
     if quote is None:
         raise UsageError(
             f"run {run.id} names no machine, so nothing can be priced: `costopt choose` with a budget file that has "
-            "`machine: {instance: aws/c7i.large}` names one"
+            "`machine: {instance: aws/c7i.large}` names one, as does --machine aws/c7i.large here"
         )
     where = places.places(run, plan, quote, book, asked.machines)
     ranking = Ranking(found, where.found, asked, capacities_of(found, asked, run.seed), run.seed)
@@ -142,7 +151,10 @@ def _pair(row: Row) -> tuple[str, str]:
 
 def _compressing(
     choice: Row, original: Row | None, rows: Sequence[Row], asked: Asked, machine_usd: float
-) -> Compressing:
+) -> Compressing | None:
+    """None where nothing but the original was measured."""
+    if all(row.service.is_original for row in rows):
+        return None
     if original is None or original.bill is None or choice.bill is None:
         words = "the original meets this on none of these machines, so compressing is what makes it possible"
         return Compressing(None, None, None, machine_usd, words)

@@ -13,6 +13,7 @@ from costopt.planning.traffic_file import Asked
 from costopt.pricing import offers
 from costopt.pricing.families import maker_of, may_be
 from costopt.records import Measured, Outcome, Plan, Run
+from costopt.sampling import made_up
 from costopt.verdict import Quote
 
 
@@ -94,6 +95,10 @@ def notes(run: Run, plan: Plan, quote: Quote, asked: Asked, rows: Sequence[Row],
             f"projected: services as measured side by side, {units.percent(BAND)} slower or faster; sized for slower. "
             "Measure on the machine before you rent many"
         )
+    if plan.data.made_up:
+        yield made_up.NOTE
+    if all(row.service.is_original for row in rows):
+        yield "only the original was measured: `costopt compress` finds out what compressing would save"
     yield from _about_traffic(asked)
     yield from _about_ties(rows)
     yield from _about_price(plan, quote, rows, today)
