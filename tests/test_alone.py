@@ -66,6 +66,7 @@ def test_a_model_alone_is_measured_kept_as_a_run_and_planned_with(place: UserFol
 
 
 @pytest.mark.alone
+@pytest.mark.slow
 def test_inputs_may_be_given_and_their_labels_are_not_looked_at(place: UserFolder) -> None:
     ended = measured(place, "--model", "model.onnx", "--inputs", "evaluation.npz")
     assert ended.returncode == 0, ended.stderr

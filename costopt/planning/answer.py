@@ -42,11 +42,15 @@ class Compressing:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """The whole answer. `rows` are all pairs, those that meet first; `shown` those of them that a table shows."""
+    """The whole answer. `rows` are all pairs, those that meet first; `shown` those of them that a table shows.
+
+    `ranking` is where they come from; it checks a row that a reader asks for.
+    """
 
     run: Run
     asked: Asked
     quote: Quote
+    ranking: Ranking
     choice: Row | None
     headline: str
     rows: tuple[Row, ...]
@@ -100,13 +104,14 @@ def planned(
         run=run,
         asked=asked,
         quote=quote,
+        ranking=ranking,
         choice=choice,
         headline=plan_words.met(choice, asked)
         if choice is not None
         else plan_words.not_met(checked, where.left_out, asked),
         rows=checked,
         shown=shown,
-        compressing=None if choice is None else _compressing(choice, original, checked, asked, cost_usd),
+        compressing=None if choice is None else compressing(choice, original, checked, asked, cost_usd),
         by_traffic=() if choice is None else flips.by_traffic(ranking, asked.demand, choice),
         by_price=None if choice is None else flips.by_price(choice, shown),
         left_out=where.left_out,
@@ -149,10 +154,10 @@ def _pair(row: Row) -> tuple[str, str]:
 # ---------------------------------------------------------------------------------------- what it brings
 
 
-def _compressing(
+def compressing(
     choice: Row, original: Row | None, rows: Sequence[Row], asked: Asked, machine_usd: float
 ) -> Compressing | None:
-    """None where nothing but the original was measured."""
+    """What a row brings against the original's best row; None where nothing but the original was measured."""
     if all(row.service.is_original for row in rows):
         return None
     if original is None or original.bill is None or choice.bill is None:

@@ -38,7 +38,7 @@ def not_met(rows: Sequence[Row], left_out: Sequence[tuple[str, tuple[str, ...]]]
     if not rows:
         why = "; ".join(f"{', '.join(names[:3])}: {reason}" for reason, names in left_out)
         return f"Nothing can be planned: {why}"
-    nearest = min(rows, key=_nearness)
+    nearest = nearest_of(rows)
     who = f"{nearest.service.name} on {nearest.place.instance}"
     match nearest.verdict:
         case "impossible":
@@ -49,6 +49,11 @@ def not_met(rows: Sequence[Row], left_out: Sequence[tuple[str, tuple[str, ...]]]
             return f"Nothing meets this for certain: the nearest, {who}, is undecided ({nearest.words})"
         case _:
             return f"Nothing meets the run's own budget: the nearest, {who}: {nearest.words}"
+
+
+def nearest_of(rows: Sequence[Row]) -> Row:
+    """Of rows none of which meets, the one that might do first."""
+    return min(rows, key=_nearness)
 
 
 def _nearness(row: Row) -> tuple[int, bool, float, object]:
