@@ -31,7 +31,7 @@ from costopt.located import KeyPath, Located
 from costopt.prices import Prices
 from costopt.records import Budget, Currency, Data, InputSpec, Plan, Recipe, Spec, Traffic, Value
 
-__all__ = ["BudgetFile", "json_schema", "read", "validated"]
+__all__ = ["BudgetFile", "json_schema", "price_of", "read", "validated"]
 
 # A drop of 1 in these would be the whole scale: whoever writes 1 means one per cent.
 _AT_MOST_ONE = units.SHARES | {"cosine"}
@@ -63,7 +63,7 @@ def read(path: Path, overrides: tuple[str, ...] = (), data_must_exist: bool = Tr
         confidence=file.confidence,
         objective=file.objective,
         traffic=None if file.traffic is None else Traffic(**file.traffic.model_dump()),
-        price=None if machine is None else _price(machine, source),
+        price=None if machine is None else price_of(machine, source),
         providers=None if file.providers is None else tuple(file.providers),
         batch=tuple(file.batch),
         threads=tuple(file.threads or ()),
@@ -159,8 +159,11 @@ def _data(data: DataSection, source: Located, folder: Path, must_exist: bool) ->
     return Data(resolved("evaluation", data.evaluation), calibration)
 
 
-def _price(machine: MachineSection, source: Located) -> Spec:
-    """The price source. Asked for its quote at once, so that an unknown instance is found before work starts."""
+def price_of(machine: MachineSection, source: Located) -> Spec:
+    """The price source that a file's `machine:` names.
+
+    It is asked for its quote at once, so that an unknown instance is found before work starts. Raises ConfigError.
+    """
     spec = _price_source(machine)
     try:
         plugins.make("prices", spec, Prices).quote()

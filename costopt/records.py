@@ -87,10 +87,14 @@ class InputSpec:
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """Where the data lies: an absolute path, or `module:function`. Calibration falls back to evaluation's inputs."""
+    """Where the data lies: an absolute path, or `module:function`. Calibration falls back to evaluation's inputs.
+
+    `made_up` inputs are random ones, for a model that is only timed.
+    """
 
     evaluation: str
     calibration: str | None = None
+    made_up: bool = False
 
 
 @dataclass(frozen=True, slots=True)

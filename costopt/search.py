@@ -24,6 +24,7 @@ from costopt.measuring import race, tuning
 from costopt.measuring.bench import Subject
 from costopt.pipeline import Job
 from costopt.records import Candidate, Machine, ModelSource, Plan, Run
+from costopt.sampling import made_up
 from costopt.searching.heats import Blind, Heats, Watcher
 from costopt.searching.tries import Found, Tries, baseline_of, clash_note, found_providers, what_to_try
 from costopt.user_code import function_named
@@ -197,7 +198,9 @@ def _notes(plan: Plan, prepared: Prepared, journal: Journal) -> tuple[str, ...]:
             f"the evaluation data hold no labels, so '{plan.metric.name}' can't be measured: "
             f"'{prepared.metric.name}' compares every candidate with the original instead"
         )
-    if plan.data.calibration is None:
+    if plan.data.made_up:
+        notes.append(made_up.NOTE)
+    if plan.data.calibration is None and plan.recipes != ():
         notes.append("no calibration data were given: calibration used the evaluation inputs, which flatters the score")
     if (journal.folder / TUNED).is_file():
         notes.extend(journal.run().notes)

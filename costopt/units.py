@@ -126,6 +126,17 @@ def given(value: float) -> str:
     return f"{value:,.12g}"
 
 
+def operand(value: float) -> str:
+    """A figure inside a formula, with digits enough to work it out again, and no thousands apart: 0.000166184, 3600.
+
+    Six significant digits, four after the point at least, and none that are zeros at the end.
+    """
+    if abs(value) >= 1 or value == 0:
+        decimals = 4 if abs(value) >= 10 else 5
+        return f"{value:.{decimals}f}".rstrip("0").rstrip(".")
+    return f"{value:.6g}" if abs(value) < _PLAIN_ABOVE else significant(value, 6).rstrip("0").rstrip(".")
+
+
 def duration(seconds: float) -> str:
     """A length of time in at most two units: "0.42 s", "45 s", "2 min 5 s", "1 h 30 min"."""
     if seconds < 10:

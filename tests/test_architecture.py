@@ -17,7 +17,7 @@ KINDS = ("formats", "feeds", "methods", "metrics", "providers", "prices", "runne
 # Folders that only keep together what belongs together: each file in them has a layer of its own.
 PARTS = (
     "loading", "sampling", "cutting", "learning", "rounding", "packing", "measuring", "benching", "judging",
-    "searching", "pricing", "planning", "projecting",
+    "searching", "pricing", "planning", "projecting", "explaining",
 )  # fmt: skip
 
 # Each layer may import the ones before it and its own; plug-ins have a rule of their own.
@@ -75,6 +75,9 @@ LAYERS = (
     },
     {
         "cost",
+        "cost_models",
+        "lines",
+        "chosen",
         "bills",
         "limits",
         "machine",
@@ -124,6 +127,10 @@ LAYERS = (
     {"plan_words"},
     {"answer"},
     {"plan_sheet", "plan_facts"},
+    {"run_lines", "fleet_lines"},
+    {"bill_lines", "model_lines"},
+    {"explanation"},
+    {"explain_sheet", "explain_facts"},
     {"load", "modules", "transposed", "export", "parity", "worker", "placement", "precision", "ties", "observed"},
     {"surgery", "fake_quantization", "students", "any_width", "residual", "sequences"},
     {"importance", "shortening"},
@@ -145,6 +152,7 @@ LAYERS = (
     {"tries"},
     {"heats"},
     {"search", "benchmark"},
+    {"alone"},
     {"commands"},
     {"cli"},
     {"__init__", "__main__"},

@@ -41,14 +41,14 @@ class Asked:
         return BenchPlan(
             models=tuple(str(model) for model in self.models),
             scenario=self._scenario(),
-            providers=tuple(_provider(words) for words in self.providers) or None,
+            providers=providers(self.providers),
             batch=_counts("--batch", self.batch),
             threads=() if self.threads is None else _counts("--threads", self.threads),
-            inputs=None if self.inputs in (None, "random") else _source(str(self.inputs)),
-            dimensions=dict(_dimension(words) for words in self.dimensions),
+            inputs=inputs(self.inputs),
+            dimensions=dimensions(self.dimensions),
             precision=_share("--precision", self.precision),
             confidence=_confidence(self.confidence),
-            time_limit_s=_seconds("--time-limit", self.time_limit),
+            time_limit_s=time_limit_s(self.time_limit),
             seed=_seed(self.seed),
             pinned=_pinned(self.pinned),
             references=_references(self.reference),
@@ -100,6 +100,11 @@ def _rate(words: str) -> float | None:
     return rate
 
 
+def providers(words: Sequence[str]) -> tuple[Spec, ...] | None:
+    """What --provider asks for; None for every provider found here. Raises UsageError."""
+    return tuple(_provider(one) for one in words) or None
+
+
 def _provider(words: str) -> Spec:
     """`openvino`, or `openvino:inference_precision=f32,device=CPU`."""
     name, _, rest = words.partition(":")
@@ -140,11 +145,21 @@ def _counts(flag: str, words: str) -> tuple[int, ...]:
     return counts
 
 
+def dimensions(words: Sequence[str]) -> dict[str, int]:
+    """What --dim says of axes that vary. Raises UsageError."""
+    return dict(_dimension(one) for one in words)
+
+
 def _dimension(words: str) -> tuple[str, int]:
     name, _, length = words.partition("=")
     if not name or not length.isdigit() or int(length) < 1:
         raise UsageError(f"--dim: '{words}' must be an axis and its length: --dim sequence=128")
     return name, int(length)
+
+
+def inputs(words: str | None) -> str | None:
+    """What --inputs names; None for inputs made up at random. Raises UsageError."""
+    return None if words in (None, "random") else _source(str(words))
 
 
 def _source(words: str) -> str:
@@ -171,6 +186,11 @@ def _confidence(value: float) -> float:
     if not 0.5 < value < 1:
         raise UsageError(f"--confidence: {value:g} must be more than 0.5 and less than 1")
     return value
+
+
+def time_limit_s(words: str) -> float:
+    """What --time-limit says, in seconds. Raises UsageError."""
+    return _seconds("--time-limit", words)
 
 
 def _seconds(flag: str, words: str) -> float:

@@ -2,10 +2,11 @@
 
 import datetime
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from costopt import units
 from costopt.errors import UsageError
+from costopt.journal import Journal
 from costopt.judging.choose import judge
 from costopt.judging.cost import SECONDS_PER_HOUR
 from costopt.planning import bills, flips, places, plan_words, services
@@ -41,11 +42,15 @@ class Compressing:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """The whole answer. `rows` are all pairs, those that meet first; `shown` those of them that a table shows."""
+    """The whole answer. `rows` are all pairs, those that meet first; `shown` those of them that a table shows.
+
+    `ranking` is where they come from; it checks a row that a reader asks for.
+    """
 
     run: Run
     asked: Asked
     quote: Quote
+    ranking: Ranking
     choice: Row | None
     headline: str
     rows: tuple[Row, ...]
@@ -55,6 +60,14 @@ class Planned:
     by_price: PriceFlip | None
     left_out: tuple[tuple[str, tuple[str, ...]], ...]
     notes: tuple[str, ...]
+
+
+def of_journal(journal: Journal, asked: Asked, book: Book, today: datetime.date) -> Planned:
+    """The same for a run's folder, at the price that it was last judged at unless another machine is asked for."""
+    plan = journal.plan()
+    if asked.price is not None:
+        plan = replace(plan, price=asked.price)
+    return planned(journal.run(), plan, journal.outcomes(), journal.quote(plan), asked, book, today)
 
 
 def planned(
@@ -77,7 +90,7 @@ def planned(
     if quote is None:
         raise UsageError(
             f"run {run.id} names no machine, so nothing can be priced: `costopt choose` with a budget file that has "
-            "`machine: {instance: aws/c7i.large}` names one"
+            "`machine: {instance: aws/c7i.large}` names one, as does --machine aws/c7i.large here"
         )
     where = places.places(run, plan, quote, book, asked.machines)
     ranking = Ranking(found, where.found, asked, capacities_of(found, asked, run.seed), run.seed)
@@ -91,13 +104,14 @@ def planned(
         run=run,
         asked=asked,
         quote=quote,
+        ranking=ranking,
         choice=choice,
         headline=plan_words.met(choice, asked)
         if choice is not None
         else plan_words.not_met(checked, where.left_out, asked),
         rows=checked,
         shown=shown,
-        compressing=None if choice is None else _compressing(choice, original, checked, asked, cost_usd),
+        compressing=None if choice is None else compressing(choice, original, checked, asked, cost_usd),
         by_traffic=() if choice is None else flips.by_traffic(ranking, asked.demand, choice),
         by_price=None if choice is None else flips.by_price(choice, shown),
         left_out=where.left_out,
@@ -140,9 +154,12 @@ def _pair(row: Row) -> tuple[str, str]:
 # ---------------------------------------------------------------------------------------- what it brings
 
 
-def _compressing(
+def compressing(
     choice: Row, original: Row | None, rows: Sequence[Row], asked: Asked, machine_usd: float
-) -> Compressing:
+) -> Compressing | None:
+    """What a row brings against the original's best row; None where nothing but the original was measured."""
+    if all(row.service.is_original for row in rows):
+        return None
     if original is None or original.bill is None or choice.bill is None:
         words = "the original meets this on none of these machines, so compressing is what makes it possible"
         return Compressing(None, None, None, machine_usd, words)

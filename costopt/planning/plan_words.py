@@ -13,6 +13,7 @@ from costopt.planning.traffic_file import Asked
 from costopt.pricing import offers
 from costopt.pricing.families import maker_of, may_be
 from costopt.records import Measured, Outcome, Plan, Run
+from costopt.sampling import made_up
 from costopt.verdict import Quote
 
 
@@ -37,7 +38,7 @@ def not_met(rows: Sequence[Row], left_out: Sequence[tuple[str, tuple[str, ...]]]
     if not rows:
         why = "; ".join(f"{', '.join(names[:3])}: {reason}" for reason, names in left_out)
         return f"Nothing can be planned: {why}"
-    nearest = min(rows, key=_nearness)
+    nearest = nearest_of(rows)
     who = f"{nearest.service.name} on {nearest.place.instance}"
     match nearest.verdict:
         case "impossible":
@@ -48,6 +49,11 @@ def not_met(rows: Sequence[Row], left_out: Sequence[tuple[str, tuple[str, ...]]]
             return f"Nothing meets this for certain: the nearest, {who}, is undecided ({nearest.words})"
         case _:
             return f"Nothing meets the run's own budget: the nearest, {who}: {nearest.words}"
+
+
+def nearest_of(rows: Sequence[Row]) -> Row:
+    """Of rows none of which meets, the one that might do first."""
+    return min(rows, key=_nearness)
 
 
 def _nearness(row: Row) -> tuple[int, bool, float, object]:
@@ -94,6 +100,10 @@ def notes(run: Run, plan: Plan, quote: Quote, asked: Asked, rows: Sequence[Row],
             f"projected: services as measured side by side, {units.percent(BAND)} slower or faster; sized for slower. "
             "Measure on the machine before you rent many"
         )
+    if plan.data.made_up:
+        yield made_up.NOTE
+    if all(row.service.is_original for row in rows):
+        yield "only the original was measured: `costopt compress` finds out what compressing would save"
     yield from _about_traffic(asked)
     yield from _about_ties(rows)
     yield from _about_price(plan, quote, rows, today)

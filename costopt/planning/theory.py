@@ -40,6 +40,18 @@ def mmc_mean_wait_s(servers: int, rate_per_s: float, mean_s: float) -> float:
     return erlang_c(servers, rate_per_s * mean_s) / spare_per_s if spare_per_s > 0 else math.inf
 
 
+def mmc_wait_percentile_s(servers: int, rate_per_s: float, mean_s: float, share: float) -> float:
+    """max(0, ln(C(c, a) / (1 - share)) / (c / s - rate)): the wait in seconds that `share` of requests stay under.
+
+    It is `mmc_wait_tail` solved for the wait. Infinite where the servers can't keep up.
+    """
+    spare_per_s = servers / mean_s - rate_per_s
+    if spare_per_s <= 0:
+        return math.inf
+    waiting = erlang_c(servers, rate_per_s * mean_s)
+    return max(0.0, math.log(waiting / (1 - share)) / spare_per_s) if waiting > 0 else 0.0
+
+
 def pollaczek_khinchine_s(rate_per_s: float, mean_s: float, squared_variation: float) -> float:
     """The mean wait in M/G/1, in seconds: rho (1 + c^2) s / (2 (1 - rho)), where rho = rate * s.
 

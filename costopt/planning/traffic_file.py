@@ -5,6 +5,7 @@ hourly: [2, 1, 1, ...]             # without requests_per_second: requests a sec
 arrivals: arrivals.csv             # or a log: one timestamp in seconds a line
 p99_ms: 5                          # wait and service together; or p95_ms, or p50_ms
 spare: 1                           # instances that may fail without breaking the promise
+machine: {instance: aws/c7i.large} # as in a budget file; left out: the machine of the run
 machines: [aws/c7i.*]              # left out: all sizes of the measured machine's family
 egress: {bytes_per_response: 2000, usd_per_gb: 0.09}
 work: {hours: 8, usd_per_hour: 90}
@@ -20,14 +21,15 @@ from typing import Annotated
 from pydantic import Field
 
 from costopt import located
-from costopt.budget_file import Milliseconds, Section, Text
+from costopt.budget_file import MachineSection, Milliseconds, Section, Text
 from costopt.errors import ConfigError
 from costopt.located import Located
-from costopt.plan import validated
+from costopt.plan import price_of, validated
 from costopt.planning import demand
 from costopt.planning.bills import HOURS_PER_MONTH, Egress
 from costopt.planning.demand import Demand
 from costopt.pricing.book import Book
+from costopt.records import Spec
 
 EXAMPLE = "such as `requests_per_second: 50` and `p99_ms: 20`; the README's section on plans has all keys"
 
@@ -51,7 +53,8 @@ class Promise:
 class Asked:
     """What a plan is made for. `machines` are names from the price book; None stands for the family of the run's own.
 
-    `work_usd` is what people's time for compressing costs.
+    `work_usd` is what people's time for compressing costs, `price` names what the measured machine costs; None leaves
+    it as the run has it.
     """
 
     demand: Demand
@@ -61,6 +64,7 @@ class Asked:
     egress: Egress | None = None
     work_usd: float = 0.0
     machines: tuple[str, ...] | None = None
+    price: Spec | None = None
 
 
 class EgressSection(Section):
@@ -93,6 +97,7 @@ class TrafficFile(Section):
     hours_per_month: Annotated[float, Field(gt=0, le=744)] = HOURS_PER_MONTH
     egress: EgressSection | None = None
     work: WorkSection | None = None
+    machine: MachineSection | None = None
     machines: Annotated[list[Text], Field(min_length=1)] | None = None
 
 
@@ -113,6 +118,7 @@ def read(path: Path, book: Book, overrides: tuple[str, ...] = ()) -> Asked:
         egress=None if file.egress is None else Egress(file.egress.bytes_per_response, file.egress.usd_per_gb),
         work_usd=0.0 if file.work is None else file.work.hours * file.work.usd_per_hour,
         machines=None if file.machines is None else _machines(file.machines, source, book),
+        price=None if file.machine is None else price_of(file.machine, source),
     )
 
 

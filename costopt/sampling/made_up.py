@@ -20,6 +20,9 @@ SAMPLES = 256
 MOST_BYTES = 64 << 20
 """... but no more than this in all, and one at least."""
 
+NOTE = "inputs were made up at random, and speed can depend on values: give real ones with --inputs"
+"""What a reader of times that were taken with them must know."""
+
 
 def samples(
     inputs: tuple[InputSpec, ...], dimensions: Mapping[str, int], batch: int, seed: int, folder: Path

@@ -1,0 +1,94 @@
+"""A month's bill in lines, and what it saves.
+
+A further line of the bill is one more line of `_parts`: the sum follows.
+"""
+
+from collections.abc import Iterator
+
+from costopt.explaining.lines import Line, Section, filled
+from costopt.explaining.run_lines import break_even
+from costopt.judging.cost import MILLION, SECONDS_PER_HOUR
+from costopt.planning.answer import Compressing
+from costopt.planning.bills import BYTES_PER_GB, HOURS_PER_DAY, Bill
+from costopt.planning.ranking import Row
+from costopt.planning.traffic_file import Asked
+
+
+def month(row: Row, asked: Asked, title: str) -> Section:
+    """The bill of a month; no lines for a row that has none."""
+    return Section(title, () if row.bill is None else tuple(_month(row, row.bill, asked)))
+
+
+def _month(row: Row, bill: Bill, asked: Asked) -> Iterator[Line]:
+    hours = asked.hours_per_month
+    values = {"mean": asked.demand.mean_per_s, "hours": hours}
+    formula = f"mean * {SECONDS_PER_HOUR} * hours"
+    yield filled("requests a month", formula, values, bill.requests, "requests", "modelled", "the traffic file")
+    parts = tuple(_parts(row, bill, asked))
+    yield from parts
+    yield filled("bill of a month", *_sum(parts), bill.usd, "USD", "modelled")
+
+
+def _parts(row: Row, bill: Bill, asked: Asked) -> Iterator[Line]:
+    """What is added up."""
+    place, egress = row.place, asked.egress
+    source = ", ".join(part for part in (place.source, place.as_of) if part)
+    values = {"paid": row.paid, "price": place.usd_per_hour, "hours": asked.hours_per_month}
+    yield filled("compute", "paid * price * hours", values, bill.compute_usd, "USD", "modelled", source)
+    if egress is not None:
+        sent = {"requests": bill.requests, "bytes": egress.bytes_per_response, "usd_per_GB": egress.usd_per_gb}
+        formula = f"requests * bytes / {BYTES_PER_GB:.0f} * usd_per_GB"
+        yield filled("egress", formula, sent, bill.egress_usd, "USD", "modelled", "the traffic file")
+
+
+def _sum(parts: tuple[Line, ...]) -> tuple[str, dict[str, float]]:
+    """The names of the parts, added up."""
+    return " + ".join(part.name for part in parts), {part.name: part.value or 0.0 for part in parts}
+
+
+def million(row: Row) -> Section:
+    """A million requests on machines that never idle, at the most they bear, and at this traffic."""
+    return Section("A million requests", tuple(_million(row)))
+
+
+def _million(row: Row) -> Iterator[Line]:
+    place = row.place
+    values = {"price": place.usd_per_hour, "seconds": row.service.mean_s, "services": place.services}
+    formula = f"price / {SECONDS_PER_HOUR} * seconds / services * {MILLION}"
+    yield filled("saturated", formula, values, row.saturated, "USD/million", place.label, words="never idle")
+    if row.at_promise is not None and row.highest_per_s is not None:
+        words = "rate that they bear with the promise kept"
+        yield Line(
+            "highest rate", words, "", row.highest_per_s, "requests/s", "modelled", "capacity curves by simulation"
+        )
+        values = {"paid": row.paid, "price": place.usd_per_hour, "rate": row.highest_per_s}
+        formula = f"paid * price / {SECONDS_PER_HOUR} / rate * {MILLION}"
+        yield filled("at the highest rate", formula, values, row.at_promise, "USD/million", "modelled")
+    if row.bill is not None:
+        values = {"bill": row.bill.usd, "requests": row.bill.requests}
+        formula = f"bill / requests * {MILLION}"
+        yield filled("at this traffic", formula, values, row.bill.usd_per_million, "USD/million", "modelled")
+
+
+def saving(row: Row, found: Compressing | None, asked: Asked) -> Section:
+    """Against the original on its own best machine, and until what was spent is back."""
+    return Section("What compressing saves", () if found is None else tuple(_saving(row, found, asked)))
+
+
+def _saving(row: Row, found: Compressing, asked: Asked) -> Iterator[Line]:
+    original = found.original
+    if original is None or original.bill is None or row.bill is None or found.saved_usd is None or found.even is None:
+        return
+    values = {"original": original.bill.usd, "candidate": row.bill.usd}
+    yield filled("saved a month", "original - candidate", values, found.saved_usd, "USD", "modelled")
+    values = {"machine": found.machine_usd, "work": asked.work_usd}
+    formula = "machine + work"
+    words = "the run's time limit at its price, at most; people's time as given"
+    yield filled("spent on compressing", formula, values, found.even.usd, "USD", "modelled", words=words)
+    values = {"spent": found.even.usd, "saved": found.saved_usd, "requests": row.bill.requests}
+    yield break_even(found.even, values)
+    if found.even.days is None:
+        return
+    values = {"spent": found.even.usd, "saved": found.saved_usd, "hours": asked.hours_per_month}
+    formula = f"spent / saved * hours / {HOURS_PER_DAY:.0f}"
+    yield filled("break-even, in time", formula, values, found.even.days, "days", "modelled")

@@ -1,0 +1,123 @@
+"""A candidate for a traffic in lines: how many requests come, how long each takes, and how many machines that needs.
+
+All figures are those of the plan's row (`planning.ranking`); here they only get their formulas. Erlang's formula stands
+beside the simulation as a check by other means: it takes calls to be exponential, which measured ones are not.
+"""
+
+from collections.abc import Iterator
+
+from costopt import units
+from costopt.explaining.lines import Label, Line, Section, filled
+from costopt.planning import theory
+from costopt.planning.places import BAND
+from costopt.planning.ranking import Row
+from costopt.planning.traffic_file import Asked, Promise
+
+THE_FILE = "the traffic file"
+ERLANG = "A. K. Erlang 1917; waits of exponential calls"
+SIMULATED = "simulation of the measured calls, one queue before all servers"
+
+
+def demand(asked: Asked) -> Section:
+    """On average, and at the busiest time."""
+    found = asked.demand
+    mean = Line("mean traffic", "as given", "", found.mean_per_s, "requests/s", "given", THE_FILE)
+    peak = Line("busiest time", found.told, "", found.peak_per_s, "requests/s", "given", THE_FILE)
+    return Section("The traffic", (mean, peak))
+
+
+def calls(row: Row, asked: Asked) -> Section:
+    """How long a call takes: its mean, the promised percentile, and how slow it is taken to be."""
+    return Section(f"A call of {row.service.name} on {row.place.instance}", tuple(_calls(row, asked.promise)))
+
+
+def _calls(row: Row, promise: Promise | None) -> Iterator[Line]:
+    service, label = row.service, row.place.label
+    source = f"{units.count(service.seen)} calls in this run"
+    yield Line("mean call", "mean of the calls", "", 1e3 * service.mean_s, "ms", label, source)
+    if promise is not None and service.seen_s is not None and service.sure_s is not None:
+        seen, sure = f"{promise.name} of the calls, seen", f"{promise.name} of the calls, sure"
+        yield Line(seen, "by nearest rank", "", 1e3 * service.seen_s, "ms", label, source)
+        yield Line(sure, "upper bound at 99 %, by order of the calls", "", 1e3 * service.sure_s, "ms", label, source)
+    if row.band:
+        values = {"mean": 1e3 * service.mean_s, "band": row.band}
+        yield filled(
+            "mean call, sized for", "mean * (1 + band)", values, 1e3 * service.mean_s * (1 + row.band), "ms", label,
+            f"a band of {units.percent(BAND)}, not measured on this machine",
+        )  # fmt: skip
+
+
+def fleet(row: Row, asked: Asked) -> Section:
+    """How many machines keep the promise; only what is known of a row that does not meet."""
+    return Section("The machines", tuple(_fleet(row, asked)))
+
+
+def _fleet(row: Row, asked: Asked) -> Iterator[Line]:
+    if row.instances is None or row.busiest_load is None:
+        return
+    peak, mean_s, services = asked.demand.peak_per_s, row.service.mean_s, row.place.services
+    servers = row.instances * services
+    yield Line("machines", _why(asked), "", row.instances, "machines", "modelled", "capacity curves by simulation")
+    yield filled(
+        "servers", "machines * services", {"machines": row.instances, "services": services}, servers, "servers",
+        row.place.label, words="calls at once",
+    )  # fmt: skip
+    offered = row.busiest_load * servers
+    yield filled("offered load a", "rate * seconds", {"rate": peak, "seconds": mean_s}, offered, "Erlang", "modelled")
+    values = {"a": offered, "servers": servers}
+    yield filled("load, busiest time", "a / servers", values, row.busiest_load, "share", "modelled")
+    if asked.promise is not None and row.response_ms is not None:
+        yield from _waits(row, asked.promise, peak, servers)
+    yield from _paid(row, asked)
+
+
+def _why(asked: Asked) -> str:
+    promise = "no latency is promised" if asked.promise is None else f"{asked.promise.name} kept at the busiest time"
+    return f"the fewest with {promise}"
+
+
+def _waits(row: Row, promise: Promise, rate: float, servers: int) -> Iterator[Line]:
+    """The simulated response, and beside it what Erlang's formula makes of the wait alone; both at the slow end."""
+    name = promise.name
+    limit = f"the limit {units.given(promise.ms)} ms"
+    yield Line(f"{name}, simulated", "wait and call", "", row.response_ms, "ms", "modelled", SIMULATED, words=limit)
+    mean_s = row.service.mean_s * (1 + row.band)
+    values = {"c": servers, "rate": rate, "s": mean_s, "share": promise.share}
+    waiting = theory.erlang_c(servers, rate * mean_s)
+    yield filled(
+        "share that waits",
+        "erlang_c(c, rate * s)",
+        values,
+        waiting,
+        "share",
+        "modelled",
+        ERLANG,
+        words="calls as sized for",
+    )
+    wait_ms = 1e3 * theory.mmc_wait_percentile_s(servers, rate, mean_s, promise.share)
+    formula = "1000 * max(0, log(erlang_c(c, rate * s) / (1 - share)) / (c / s - rate))"
+    yield filled(
+        f"{name} of the wait alone",
+        formula,
+        values,
+        wait_ms,
+        "ms",
+        "modelled",
+        ERLANG,
+        words="calls as sized for; a check of the simulation",
+    )
+
+
+def _paid(row: Row, asked: Asked) -> Iterator[Line]:
+    values: dict[str, float] = {"machines": row.instances or 0, "spare": row.spare}
+    label: Label = "modelled"
+    yield filled("machines paid", "machines + spare", values, row.paid, "machines", label, words="always on")
+    if row.idle is not None:
+        values = {
+            "mean": asked.demand.mean_per_s,
+            "seconds": row.service.mean_s,
+            "paid": row.paid,
+            "services": row.place.services,
+        }
+        formula = "max(0, 1 - mean * seconds / (paid * services))"
+        yield filled("idle, of all paid", formula, values, row.idle, "share", label)
