@@ -17,7 +17,7 @@ KINDS = ("formats", "feeds", "methods", "metrics", "providers", "prices", "runne
 # Folders that only keep together what belongs together: each file in them has a layer of its own.
 PARTS = (
     "loading", "sampling", "cutting", "learning", "rounding", "packing", "measuring", "benching", "judging",
-    "searching", "pricing", "planning",
+    "searching", "pricing", "planning", "powering",
 )  # fmt: skip
 
 # Each layer may import the ones before it and its own; plug-ins have a rule of their own.
@@ -41,6 +41,8 @@ LAYERS = (
         "theory",
         "simulation",
         "demand",
+        "grids",
+        "carbon",
     },
     {
         "codings",
@@ -71,6 +73,8 @@ LAYERS = (
         "book",
         "terms",
         "capacity",
+        "sites",
+        "power_caps",
     },
     {
         "cost",
@@ -89,6 +93,8 @@ LAYERS = (
         "causes",
         "incoming",
     },
+    {"draws", "routes"},
+    {"footprints"},
     {"karpenter", "spotinfo", "skypilot", "gpuhunt", "download"},
     {"sources"},
     {"refresh", "price_sheet"},
@@ -117,10 +123,12 @@ LAYERS = (
         "made_up",
         "asked",
     },
+    {"energy_file"},
     {"traffic_file", "places", "services"},
+    {"plan_power"},
     {"ranking"},
     {"flips"},
-    {"plan_words"},
+    {"plan_words", "energy_words", "energy_facts"},
     {"answer"},
     {"plan_sheet", "plan_facts"},
     {"load", "modules", "transposed", "export", "parity", "worker", "placement", "precision", "ties", "observed"},

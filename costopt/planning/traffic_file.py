@@ -8,6 +8,8 @@ spare: 1                           # instances that may fail without breaking th
 machines: [aws/c7i.*]              # left out: all sizes of the measured machine's family
 egress: {bytes_per_response: 2000, usd_per_gb: 0.09}
 work: {hours: 8, usd_per_hour: 90}
+energy: {grid: FRA, co2_kg_per_month: 50}      # these two: powering.energy_file
+data: {request_bytes: 150000, response_bytes: 2000, path: internet}
 """
 
 import difflib
@@ -27,6 +29,14 @@ from costopt.plan import validated
 from costopt.planning import demand
 from costopt.planning.bills import HOURS_PER_MONTH, Egress
 from costopt.planning.demand import Demand
+from costopt.powering.energy_file import (
+    DataAsked,
+    DataSection,
+    EnergyAsked,
+    EnergySection,
+    data_asked,
+    energy_asked,
+)
 from costopt.pricing.book import Book
 
 EXAMPLE = "such as `requests_per_second: 50` and `p99_ms: 20`; the README's section on plans has all keys"
@@ -61,6 +71,8 @@ class Asked:
     egress: Egress | None = None
     work_usd: float = 0.0
     machines: tuple[str, ...] | None = None
+    energy: EnergyAsked | None = None
+    data: DataAsked | None = None
 
 
 class EgressSection(Section):
@@ -94,6 +106,8 @@ class TrafficFile(Section):
     egress: EgressSection | None = None
     work: WorkSection | None = None
     machines: Annotated[list[Text], Field(min_length=1)] | None = None
+    energy: EnergySection | None = None
+    data: DataSection | None = None
 
 
 def read(path: Path, book: Book, overrides: tuple[str, ...] = ()) -> Asked:
@@ -105,6 +119,8 @@ def read(path: Path, book: Book, overrides: tuple[str, ...] = ()) -> Asked:
     for one in overrides:
         source = source.override(one)
     file = validated(TrafficFile, source, EXAMPLE)
+    if file.data is not None and file.egress is not None:
+        raise source.error(("data",), "egress says already what leaves the cloud; keep one of the two")
     return Asked(
         demand=_demand(file, source, path.absolute().parent),
         promise=_promise(file, source),
@@ -113,6 +129,8 @@ def read(path: Path, book: Book, overrides: tuple[str, ...] = ()) -> Asked:
         egress=None if file.egress is None else Egress(file.egress.bytes_per_response, file.egress.usd_per_gb),
         work_usd=0.0 if file.work is None else file.work.hours * file.work.usd_per_hour,
         machines=None if file.machines is None else _machines(file.machines, source, book),
+        energy=energy_asked(file.energy),
+        data=data_asked(file.data),
     )
 
 
