@@ -13,20 +13,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PlainValidator, model_validator
 
-from costopt.budget_file import KeyFault, Section
-from costopt.powering import grids, power_caps
+from costopt.budget_file import GridName, KeyFault, Section
+from costopt.powering import power_caps
 from costopt.powering.footprints import Limits
 from costopt.powering.grids import Grid
 from costopt.powering.power_caps import PowerCap
 from costopt.powering.routes import Route
-
-
-def _grid(value: object) -> Grid:
-    if isinstance(value, str):
-        return grids.of(value)
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return grids.given(float(value))
-    raise ValueError(f"must be a country (FRA), a region (us-east-1) or g CO2e per kWh (369), not {value!r}")
 
 
 def _gpu(value: object) -> PowerCap:
@@ -41,7 +33,7 @@ Positive = Annotated[float, Field(gt=0)]
 class EnergySection(Section):
     """What electricity is made of and costs where the machines stand, and limits."""
 
-    grid: Annotated[Grid, PlainValidator(_grid)] | None = None
+    grid: GridName | None = None
     pue: Annotated[float, Field(ge=1)] | None = None
     usd_per_kwh: Annotated[float, Field(ge=0)] | None = None
     watts: Positive | None = None
