@@ -29,6 +29,8 @@ from pydantic_core import CoreSchema, core_schema
 
 from costopt import plugins, units
 from costopt.errors import UsageError
+from costopt.powering import grids
+from costopt.powering.grids import Grid
 from costopt.pricing.offers import iso_date
 from costopt.pricing.ownership import PUE_ON_PREMISES
 from costopt.records import Spec, Value
@@ -40,14 +42,11 @@ DTYPES = (
     "float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool",
 )  # fmt: skip
 
-# Keys that the file's contract has and this version does not serve.
-_NOT_YET = {"joules_per_inference": "energy is not measured by this version; remove the line"}
-
 # `package.module:function`, as opposed to a path.
 FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 # A section whose every line is a comment is a section left out; any other key without a value is a slip.
-_MAY_BE_EMPTY = {"budget", "traffic", "machine", "currency", "inputs"}
+_MAY_BE_EMPTY = {"budget", "traffic", "machine", "energy", "currency", "inputs"}
 
 # ---------------------------------------------------------------------------------------- kinds of value
 
@@ -148,10 +147,12 @@ def _currency_code(given: str) -> str:
     raise ValueError(f"{given[:40]!r} is no code of a currency: write three capitals, such as EUR")
 
 
-def _objective(given: object) -> object:
-    if given == "energy":
-        raise ValueError("energy is not measured by this version; choose cost, latency or size")
-    return given
+def _grid(given: object) -> Grid:
+    if isinstance(given, str):
+        return grids.of(given)
+    if isinstance(given, int | float) and not isinstance(given, bool):
+        return grids.given(float(given))
+    raise ValueError(f"must be a country (FRA), a region (us-east-1) or g CO2e per kWh (369), not {given!r}")
 
 
 def _dimension(given: object) -> int | str:
@@ -212,6 +213,11 @@ Count = Annotated[int, Field(ge=1)]
 Method = Annotated[Spec, PlainValidator(_method)]
 Listed = (Field(min_length=1, json_schema_extra={"uniqueItems": True}), AfterValidator(_distinct))
 Provider = Annotated[Spec, PlainValidator(_provider), _JsonSchema(lambda: _plugin_schema("providers"))]
+GridName = Annotated[
+    Grid,
+    PlainValidator(_grid),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "number", "minimum": 0}], "examples": ["FRA", 369]}),
+]
 Dimension = Annotated[int | str, PlainValidator(_dimension), WithJsonSchema({"type": ["integer", "string"]})]
 
 # ---------------------------------------------------------------------------------------- sections
@@ -227,7 +233,7 @@ class Section(BaseModel):
     def _only_known_keys(cls, given: object) -> object:
         for key, value in given.items() if isinstance(given, dict) else ():
             if key not in cls.model_fields:
-                raise KeyFault(key, _NOT_YET.get(key) or f"unknown key{cls.near(key)}")
+                raise KeyFault(key, f"unknown key{cls.near(key)}")
             if value is None and key not in _MAY_BE_EMPTY:
                 raise KeyFault(key, "is empty: give a value, or remove the line")
         return given
@@ -276,6 +282,20 @@ class BudgetSection(_Section):
     """Size of the model file in megabytes (10^6 bytes)."""
     memory_mb: Megabytes | None = None
     """Peak memory of the serving process above what it held before the model was loaded, in megabytes."""
+    joules_per_inference: Annotated[float, Field(gt=0)] | None = None
+    """Energy of an inference while it computes, in joules at the server: modelled from published power, so a limit
+    within its band is undecided."""
+    co2_grams_per_million: Annotated[float, Field(gt=0)] | None = None
+    """Grams of CO2e of a million inferences while they compute, the building's share included; see `energy`."""
+
+
+class EnergySection(_Section):
+    """Where the machine's electricity comes from, for limits on CO2."""
+
+    grid: GridName | None = None
+    """A country (FRA), a cloud's region (us-east-1), or g CO2e per kWh (369). Left out: that of `machine`."""
+    pue: Annotated[float, Field(ge=1)] | None = None
+    """Power that the building draws over what its machines draw. Left out: what the provider says of its own."""
 
 
 class TrafficSection(_Section):
@@ -372,10 +392,11 @@ class BudgetFile(_Section):
     budget: BudgetSection | None = None
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     """How sure every verdict must be: more than 0.5, less than 1."""
-    objective: Annotated[Literal["cost", "latency", "size"], BeforeValidator(_objective)] = "cost"
+    objective: Literal["cost", "latency", "size", "energy"] = "cost"
     """What to make as small as possible among the candidates that meet the budget."""
     traffic: TrafficSection | None = None
     machine: MachineSection | None = None
+    energy: EnergySection | None = None
     currency: CurrencySection | None = None
     providers: Annotated[list[Provider], *Listed] | None = None
     """Execution providers to try, each a name or {name: {options}}: [cpu, {openvino: {inference_precision: f32}}].
@@ -414,7 +435,7 @@ class BudgetFile(_Section):
 
     sections: ClassVar[Mapping[str, type[_Section]]] = {
         "data": DataSection, "budget": BudgetSection, "traffic": TrafficSection, "machine": MachineSection,
-        "machine.owned": OwnedSection, "currency": CurrencySection,
+        "machine.owned": OwnedSection, "energy": EnergySection, "currency": CurrencySection,
     }  # fmt: skip
 
 

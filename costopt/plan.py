@@ -21,6 +21,7 @@ from costopt.budget_file import (
     BudgetFile,
     BudgetSection,
     DataSection,
+    EnergySection,
     KeyFault,
     MachineSection,
     Section,
@@ -28,8 +29,11 @@ from costopt.budget_file import (
 )
 from costopt.errors import ConfigError, UsageError
 from costopt.located import KeyPath, Located
+from costopt.powering import grids
+from costopt.powering.sites import pue_of
 from costopt.prices import Prices
-from costopt.records import Budget, Currency, Data, InputSpec, Plan, Recipe, Spec, Traffic, Value
+from costopt.pricing.book import HOME_REGIONS
+from costopt.records import Budget, Currency, Data, Electricity, InputSpec, Plan, Recipe, Spec, Traffic, Value
 
 __all__ = ["BudgetFile", "json_schema", "price_of", "read", "validated"]
 
@@ -77,6 +81,7 @@ def read(path: Path, overrides: tuple[str, ...] = (), data_must_exist: bool = Tr
         race=file.race,
         student=file.student,
         currency=None if file.currency is None else Currency(**file.currency.model_dump()),
+        electricity=_electricity(file, source),
     )
 
 
@@ -157,6 +162,26 @@ def _data(data: DataSection, source: Located, folder: Path, must_exist: bool) ->
 
     calibration = None if data.calibration is None else resolved("calibration", data.calibration)
     return Data(resolved("evaluation", data.evaluation), calibration)
+
+
+def _electricity(file: BudgetFile, source: Located) -> Electricity | None:
+    """The grid that is named, else that of the machine's region; only where `energy` or a limit on CO2 asks for it."""
+    limited = file.budget is not None and file.budget.co2_grams_per_million is not None
+    if file.energy is None and not limited:
+        return None
+    asked, machine = file.energy or EnergySection(), file.machine
+    rented = "" if machine is None or machine.instance is None else machine.instance.partition("/")[0]
+    grid = asked.grid or grids.find((machine.region if machine else None) or HOME_REGIONS.get(rented, "nowhere"))
+    if grid is None and limited:
+        words = "needs to know where the electricity comes from: add `energy: {grid: FRA}` (a country, or g CO2e/kWh)"
+        raise source.error(("budget", "co2_grams_per_million"), words)
+    if grid is None:
+        return None
+    owned = machine.owned.pue if machine is not None and machine.owned is not None else None
+    pue, whose = pue_of(rented)
+    pue, whose = (pue, whose) if owned is None else (owned, "machine.owned")
+    pue, whose = (pue, whose) if asked.pue is None else (asked.pue, "given")
+    return Electricity(grid.grams_co2e_per_kwh, pue, f"{grid.words} and PUE {units.given(pue)} ({whose})")
 
 
 def price_of(machine: MachineSection, source: Located) -> Spec:

@@ -57,6 +57,17 @@ class Budget:
     usd_per_million: float | None = None
     size_mb: float | None = None
     memory_mb: float | None = None
+    joules_per_inference: float | None = None
+    co2_grams_per_million: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Electricity:
+    """Where the machine's power comes from: g CO2e per kWh, the building's power over the machine's, and in words."""
+
+    grams_co2e_per_kwh: float
+    pue: float
+    words: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +117,7 @@ class Plan:
     a speed-up's interval, (high - low) / speed-up, at which timing a candidate may end. `tune` asks for a search of
     session options for the winner. Without `race`, candidates that can't win any more are measured to the end as well.
     `student` is a network of the user's own, `module:factory`, that `auto` lets learn from the original. `currency` is
-    only for show: prices and limits are in US dollars.
+    only for show: prices and limits are in US dollars. `electricity` turns joules into grams of CO2e.
     """
 
     data: Data
@@ -129,6 +140,7 @@ class Plan:
     race: bool = True
     student: str | None = None
     currency: Currency | None = None
+    electricity: Electricity | None = None
 
 
 @dataclass(frozen=True, slots=True)

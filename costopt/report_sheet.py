@@ -12,6 +12,8 @@ LIMIT_WORDS: dict[LimitName, str] = {
     "usd_per_million": "cost",
     "size_mb": "size",
     "memory_mb": "memory",
+    "joules_per_inference": "energy",
+    "co2_grams_per_million": "CO2",
 }
 
 _EXPENDABLE = ("size", "latency", "where", "speedup")

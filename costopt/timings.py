@@ -114,8 +114,19 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Energy:
-    """Joules per inference. `modelled` comes from a device's data sheet and is never mixed with `measured`."""
+    """Joules per inference. `modelled` comes from a device's data sheet and is never mixed with `measured`.
+
+    `low` and `high` are the ends that a modelled figure may truly have; None for the figure itself.
+    """
 
     joules_per_inference: float
     label: Literal["measured", "modelled"]
     source: str
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The least and the most that it may be, in joules."""
+        joules = self.joules_per_inference
+        return joules if self.low is None else self.low, joules if self.high is None else self.high

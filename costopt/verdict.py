@@ -9,7 +9,15 @@ from typing import Literal
 
 from costopt.records import Candidate, Energy, Run, Spec, Status
 
-LimitName = Literal["accuracy_drop", "p95_ms", "usd_per_million", "size_mb", "memory_mb"]
+LimitName = Literal[
+    "accuracy_drop",
+    "p95_ms",
+    "usd_per_million",
+    "size_mb",
+    "memory_mb",
+    "joules_per_inference",
+    "co2_grams_per_million",
+]
 
 REPORT_SCHEMA = 1
 
@@ -139,6 +147,7 @@ class Row:
     precision: str = ""
     energy: Energy | None = None
     operator_share: Mapping[str, float] = field(default_factory=dict)
+    co2_grams_per_million: Interval | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ KINDS = ("formats", "feeds", "methods", "metrics", "providers", "prices", "runne
 # Folders that only keep together what belongs together: each file in them has a layer of its own.
 PARTS = (
     "loading", "sampling", "cutting", "learning", "rounding", "packing", "measuring", "benching", "judging",
-    "searching", "pricing", "planning", "projecting", "explaining",
+    "searching", "pricing", "planning", "projecting", "explaining", "powering",
 )  # fmt: skip
 
 # Each layer may import the ones before it and its own; plug-ins have a rule of their own.
@@ -41,6 +41,8 @@ LAYERS = (
         "theory",
         "simulation",
         "demand",
+        "grids",
+        "carbon",
     },
     {
         "codings",
@@ -72,6 +74,8 @@ LAYERS = (
         "terms",
         "capacity",
         "hardware",
+        "sites",
+        "power_caps",
     },
     {
         "cost",
@@ -93,6 +97,8 @@ LAYERS = (
         "causes",
         "incoming",
     },
+    {"draws", "routes"},
+    {"footprints"},
     {"karpenter", "spotinfo", "skypilot", "gpuhunt", "gpuhunt_library", "download"},
     {"sources"},
     {"refresh", "price_sheet"},
@@ -121,10 +127,12 @@ LAYERS = (
         "made_up",
         "asked",
     },
+    {"energy_file"},
     {"traffic_file", "places", "services"},
+    {"plan_power"},
     {"ranking"},
     {"flips"},
-    {"plan_words"},
+    {"plan_words", "energy_words", "energy_facts"},
     {"answer"},
     {"plan_sheet", "plan_facts"},
     {"run_lines", "fleet_lines"},

@@ -58,12 +58,12 @@ def test_every_key_is_in_the_template_and_its_example_is_right(tmp_path: Path, s
     text = switched_on(TEMPLATE.read_text(encoding="utf-8"))
     (tmp_path / "budget.yaml").write_text(text, encoding="utf-8")
     found = plan.read(tmp_path / "budget.yaml", data_must_exist=False)
-    assert found.budget == Budget(0.01, 5.0, 0.05, 1.0, 200.0)
+    assert found.budget == Budget(0.01, 5.0, 0.05, 1.0, 200.0, 0.05, 20.0)
     assert found.traffic == Traffic(50.0, 3.0)
     assert found.inputs == (InputSpec("x", ("batch", 3, 224, 224), "float32"),)
     written = yaml.safe_load(text)
     assert set(written) == set(schema["properties"])
-    for section in ("data", "budget", "traffic"):
+    for section in ("data", "budget", "traffic", "energy"):
         assert set(written[section]) == set(plan.BudgetFile.sections[section].model_fields)
 
 
@@ -88,11 +88,15 @@ def test_every_key_is_in_the_template_and_its_example_is_right(tmp_path: Path, s
         ({"batch": []}, False),
         ({"batch": [1, 1]}, False),
         ({"confidence": 0.4}, False),
-        ({"objective": "energy"}, False),
+        ({"objective": "energy"}, True),
         ({"machine": {"instance": "aws/c7i.large", "terms": "spot", "discount": "20%"}}, True),
         ({"machine": {"instance": "aws/c7i.large", "terms": "spott"}}, False),
         ({"machine": {"owned": {"purchase_usd": 1, "years": 1, "watts": 1, "usd_per_kwh": 0.1}}}, True),
         ({"machine": {"owned": {"purchase_usd": 1, "years": 0, "watts": 1, "usd_per_kwh": 0.1}}}, False),
+        ({"energy": {"grid": "FRA", "pue": 1.15}, "budget": {"co2_grams_per_million": 5}}, True),
+        ({"energy": {"grid": 56}}, True),
+        ({"energy": {"pue": 0.5}}, False),
+        ({"budget": {"joules_per_inference": 0}}, False),
         ({"machine": {"owned": {"purchase": 1, "years": 1, "watts": 1, "usd_per_kwh": 0.1}}}, False),
         ({"surprise": 1}, False),
     ],

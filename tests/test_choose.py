@@ -241,8 +241,8 @@ def test_for_size_the_smallest_file_wins_and_half_a_percent_is_no_difference() -
     assert row_of(report, ORIGINAL).lost == "is 3.94x the size of the winner"
 
 
-def test_energy_is_refused_because_nothing_measures_it() -> None:
-    with pytest.raises(ConfigError, match="energy is not measured by this version; write cost, latency or size"):
+def test_energy_is_refused_where_nobody_knows_what_the_processor_draws() -> None:
+    with pytest.raises(ConfigError, match="energy is not known here: no power figure is published for this processor"):
         judged(ORIGINAL, by=plan(objective="energy"))
 
 

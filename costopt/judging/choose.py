@@ -24,8 +24,9 @@ from costopt.judging.objectives import known, objective_of
 from costopt.measuring import energy, noise_rules
 from costopt.measuring.stretches import at_own_speed
 from costopt.metrics import Facts, Metric
+from costopt.powering import carbon
 from costopt.prices import Prices
-from costopt.records import Candidate, Failed, Invalid, Machine, Measured, Outcome, Plan, Run, Skipped, Timing
+from costopt.records import Candidate, Energy, Failed, Invalid, Machine, Measured, Outcome, Plan, Run, Skipped, Timing
 from costopt.verdict import Drop, Interval, Quote, Report, Row
 
 NEAREST = 3
@@ -178,17 +179,31 @@ def _beside_the_original(row: Row, measured: Measured, yardstick: _Yardstick | N
     plan = yardstick.plan
     original = measured.candidate == yardstick.baseline.candidate
     speedup = _ITSELF if original else _speedup(measured.timing, plan.confidence)
+    joules = energy.modelled_on(yardstick.machine, measured.candidate.setting, yardstick.original_s / speedup.value)
     compared = replace(
         row,
         speedup=speedup,
         throughput_per_s=speedup.value / yardstick.original_s,
         usd=cost.usd(yardstick.original_s, speedup, yardstick.quote, plan.traffic),
-        energy=energy.modelled_on(yardstick.machine, measured.candidate.setting, yardstick.original_s / speedup.value),
+        energy=joules,
+        co2_grams_per_million=_co2(joules, plan),
         drop=_drop(measured, yardstick, original),
     )
     missed = limits.refusals(compared, plan.budget)
     undecided = bool(missed) and all(refusal.undecided for refusal in missed)
     return replace(compared, refusals=missed, meets=None if undecided else not missed)
+
+
+def _co2(joules: Energy | None, plan: Plan) -> Interval | None:
+    """Grams of CO2e per million inferences, the building's share (PUE) included."""
+    if joules is None or plan.electricity is None:
+        return None
+    grid = plan.electricity
+    value, low, high = (
+        carbon.grams_per_million(one * grid.pue, grid.grams_co2e_per_kwh)
+        for one in (joules.joules_per_inference, *joules.ends)
+    )
+    return Interval(value, low, high)
 
 
 def _speedup(timing: Timing, confidence: float) -> Interval:

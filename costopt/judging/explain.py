@@ -5,6 +5,7 @@ is worse, "3.1x less" is cheaper.
 """
 
 import datetime
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -100,6 +101,10 @@ def _miss(refusal: Refusal, row: Row) -> str:
             by, found = f"{units.ms(over)} ms", units.ms(value)
         case "usd_per_million":
             by, found = units.usd(over), units.usd(value)
+        case "joules_per_inference":
+            by, found = f"{units.significant(over)} J", units.significant(value)
+        case "co2_grams_per_million":
+            by, found = f"{units.significant(over)} g", units.significant(value)
         case "size_mb" | "memory_mb":
             by, found = units.bytes(over * 1e6), units.megabytes(value * 1e6)
     return f"misses {refusal.limit} by {by} ({found} against {bound})"
@@ -186,7 +191,8 @@ def _slower(row: Row) -> bool:
 
 def notes(verdict: Verdict, today: datetime.date) -> tuple[str, ...]:
     """What a reader must know to trust the answer, whole sentences without full stops."""
-    return (*verdict.run.notes, *_about_the_run(verdict), *_about_the_winner(verdict), *_about_money(verdict, today))
+    about = (_about_the_run(verdict), _about_the_winner(verdict), _about_energy(verdict), _about_money(verdict, today))
+    return (*verdict.run.notes, *itertools.chain(*about))
 
 
 def _about_the_run(verdict: Verdict) -> Iterator[str]:
@@ -262,6 +268,22 @@ def _about_the_winner(verdict: Verdict) -> Iterator[str]:
         names = ", ".join(_name(row, verdict) for row in others)
         reason = " and ".join(sorted({_preferable(winner, row) for row in others}))
         yield f"the best are indistinguishable; the winner {reason}, compared with {names}"
+
+
+def _about_energy(verdict: Verdict) -> Iterator[str]:
+    """Where joules and grams come from, when the answer rests on them."""
+    plan, budget = verdict.plan, verdict.plan.budget
+    asked = plan.objective == "energy" or (budget.joules_per_inference or budget.co2_grams_per_million) is not None
+    row = verdict.winner or verdict.baseline
+    if not asked or row is None or row.energy is None:
+        return
+    low, high = row.energy.ends
+    span = "" if low == high else f", {units.span(low, high, units.significant)}"
+    joules = f"{units.significant(row.energy.joules_per_inference)} J per inference"
+    yield f"energy is {row.energy.label}, while it computes: {joules}{span} ({row.energy.source})"
+    if plan.electricity is not None and row.co2_grams_per_million is not None:
+        grams = units.significant(row.co2_grams_per_million.value)
+        yield f"CO2: {grams} g per million inferences, at {plan.electricity.words}; idle hours are not in it"
 
 
 def _about_money(verdict: Verdict, today: datetime.date) -> Iterator[str]:

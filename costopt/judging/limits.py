@@ -7,7 +7,7 @@ small function from a judged row to its `Refusal`, or None when the limit is met
 
 from costopt import units
 from costopt.records import Budget
-from costopt.verdict import Drop, LimitName, Refusal, Row
+from costopt.verdict import Drop, Interval, LimitName, Refusal, Row
 
 
 def refusals(row: Row, budget: Budget) -> tuple[Refusal, ...]:
@@ -15,7 +15,15 @@ def refusals(row: Row, budget: Budget) -> tuple[Refusal, ...]:
 
     A limit on cost needs `row.usd` with a price in it; without one the limit is not looked at.
     """
-    found = (_accuracy(row, budget), _p95(row, budget), _cost(row, budget), _size(row, budget), _memory(row, budget))
+    found = (
+        _accuracy(row, budget),
+        _p95(row, budget),
+        _cost(row, budget),
+        _size(row, budget),
+        _memory(row, budget),
+        _energy(row, budget),
+        _co2(row, budget),
+    )
     return tuple(refusal for refusal in found if refusal is not None)
 
 
@@ -99,6 +107,41 @@ def _memory(row: Row, budget: Budget) -> Refusal | None:
         return None
     found, bound = f"peak memory {units.bytes(row.peak_memory_bytes)}", f"{units.given(budget.memory_mb)} MB"
     return _over("memory_mb", row.peak_memory_bytes / 1e6, budget.memory_mb, found, bound)
+
+
+def _energy(row: Row, budget: Budget) -> Refusal | None:
+    bound = budget.joules_per_inference
+    if bound is None:
+        return None
+    if row.energy is None:
+        words = "energy is not known: no power figure is published for this processor, or it does not do the work"
+        return Refusal("joules_per_inference", None, bound, True, words)
+    low, high = row.energy.ends
+    found = f"{units.significant(row.energy.joules_per_inference)} J per inference ({row.energy.label})"
+    span = Interval(row.energy.joules_per_inference, low, high)
+    return _within_band("joules_per_inference", span, bound, found, f"{units.given(bound)} J")
+
+
+def _co2(row: Row, budget: Budget) -> Refusal | None:
+    bound, grams = budget.co2_grams_per_million, row.co2_grams_per_million
+    if bound is None:
+        return None
+    if grams is None or row.energy is None:
+        words = "CO2 is not known, because the energy is not: no power figure is published for this processor"
+        return Refusal("co2_grams_per_million", None, bound, True, words)
+    found = f"{units.significant(grams.value)} g CO2e per million ({row.energy.label})"
+    return _within_band("co2_grams_per_million", grams, bound, found, f"{units.given(bound)} g")
+
+
+def _within_band(limit: LimitName, span: Interval, bound: float, found: str, allowed: str) -> Refusal | None:
+    """Refused where the least that it may be is over the bound, undecided where only the most is."""
+    if span.low > bound:
+        return _over(limit, span.value, bound, found, allowed)
+    if span.high > bound:
+        ends = units.span(span.low, span.high, units.significant)
+        words = f"{found} undecided: it may be {ends}, limit {allowed}; measure at the plug"
+        return Refusal(limit, span.value, bound, True, words)
+    return None
 
 
 def _over(limit: LimitName, value: float, bound: float, found: str, allowed: str) -> Refusal:

@@ -49,7 +49,7 @@ class Objective(ABC):
 def objective_of(plan: Plan, meeting: Sequence[Row]) -> Objective:
     """The plan's objective, for the rows that meet its budget. Latency is the p95 if all of them have one.
 
-    Raises ConfigError for an objective that nothing measures.
+    Raises ConfigError for energy where it is not known of any of them.
     """
     match plan.objective:
         case "cost":
@@ -59,7 +59,12 @@ def objective_of(plan: Plan, meeting: Sequence[Row]) -> Objective:
         case "size":
             return Size()
         case "energy":
-            raise ConfigError("objective: energy is not measured by this version; write cost, latency or size")
+            if meeting and all(row.energy is None for row in meeting):
+                raise ConfigError(
+                    "objective: energy is not known here: no power figure is published for this processor; "
+                    "write cost, latency or size"
+                )
+            return Joules()
 
 
 def known(value: T | None) -> T:
@@ -174,6 +179,37 @@ class Size(Objective):
     def behind(self, row: Row, ahead: Row, whom: str) -> str:
         """The ratio of the two."""
         return f"is {units.ratio(self.key(row) / self.key(ahead))} the size of {whom}"
+
+
+class Joules(Objective):
+    """Energy per inference while it computes. Those of whom it is not known come last."""
+
+    best = "thriftiest"
+
+    def key(self, row: Row) -> float:
+        """Joules per inference."""
+        return math.inf if row.energy is None else row.energy.joules_per_inference
+
+    def same(self, one: Row, other: Row, faster: Interval) -> bool:
+        """The power is the same kind of figure for both, so only their times may be noise."""
+        if math.isinf(self.key(one)) or math.isinf(self.key(other)):
+            return self.key(one) == self.key(other)
+        power = self.key(other) / self.key(one) / faster.value
+        return stats.indistinguishable(Interval(faster.value * power, faster.low * power, faster.high * power))
+
+    def gain(self, row: Row, original: Row) -> str:
+        """Joules and how they are known, and the ratio of the two."""
+        label = "" if row.energy is None else f" ({row.energy.label})"
+        told = f"takes {units.significant(self.key(row))} J per inference{label}"
+        if math.isinf(self.key(original)):
+            return told
+        return f"{told}, {_than_the_original(self.key(original) / self.key(row), 'less', 'more')}"
+
+    def behind(self, row: Row, ahead: Row, whom: str) -> str:
+        """The ratio of the two."""
+        if math.isinf(self.key(row)):
+            return f"its energy is not known; {whom} has a figure"
+        return f"takes {units.ratio(self.key(row) / self.key(ahead))} the energy of {whom}"
 
 
 def _at_traffic(usd: Usd, original: Usd) -> str:

@@ -14,6 +14,8 @@ from costopt.planning.bills import BreakEven
 from costopt.planning.flips import PriceFlip, TrafficFlip
 from costopt.planning.ranking import VERDICTS, Ranking, Row, capacities_of
 from costopt.planning.traffic_file import Asked
+from costopt.powering import plan_power
+from costopt.powering.footprints import Power
 from costopt.pricing.book import Book
 from costopt.records import Outcome, Plan, Run
 from costopt.verdict import Quote
@@ -60,6 +62,7 @@ class Planned:
     by_price: PriceFlip | None
     left_out: tuple[tuple[str, tuple[str, ...]], ...]
     notes: tuple[str, ...]
+    power: Power
 
 
 def of_journal(journal: Journal, asked: Asked, book: Book, today: datetime.date) -> Planned:
@@ -93,7 +96,10 @@ def planned(
             "`machine: {instance: aws/c7i.large}` names one, as does --machine aws/c7i.large here"
         )
     where = places.places(run, plan, quote, book, asked.machines)
-    ranking = Ranking(found, where.found, asked, capacities_of(found, asked, run.seed), run.seed)
+    if asked.data is not None:
+        asked = replace(asked, egress=plan_power.egress(asked.data, quote))
+    power = plan_power.power(run, plan, quote, book, where.found, asked.energy)
+    ranking = Ranking(found, where.found, asked, capacities_of(found, asked, run.seed), run.seed, power)
     rows = ranking.rows()
     choice = ranking.best(rows)
     original = ranking.best(row for row in rows if row.service.is_original)
@@ -116,6 +122,7 @@ def planned(
         by_price=None if choice is None else flips.by_price(choice, shown),
         left_out=where.left_out,
         notes=(*plan_words.notes(run, plan, quote, asked, checked, today), *plan_words.about_batches(outcomes)),
+        power=power,
     )
 
 

@@ -8,6 +8,7 @@ from costopt.planning.answer import Compressing, Planned
 from costopt.planning.flips import PriceFlip, TrafficFlip
 from costopt.planning.ranking import Row
 from costopt.planning.traffic_file import Asked
+from costopt.powering import energy_facts
 from costopt.records import Recipe
 
 PLAN_SCHEMA = 1
@@ -39,6 +40,7 @@ def facts(planned: Planned) -> Facts:
         "rows": [_row(row) for row in planned.rows],
         "left_out": [{"reason": why, "machines": names} for why, names in planned.left_out],
         "notes": planned.notes,
+        "energy": energy_facts.of_power(planned.power),
         "price": {
             "instance": quote.instance,
             "usd_per_hour": quote.usd_per_hour,
@@ -106,6 +108,7 @@ def _row(row: Row) -> Facts:
             "at_promise": row.at_promise,
             "at_traffic": None if bill is None else bill.usd_per_million,
         },
+        "energy": energy_facts.of_fleet(row.footprint),
     }
 
 

@@ -5,6 +5,7 @@ from costopt.planning.answer import Planned
 from costopt.planning.flips import TrafficFlip
 from costopt.planning.plan_words import fleet
 from costopt.planning.ranking import Row, Verdict
+from costopt.powering import energy_words
 from costopt.sheets import UNKNOWN, UNKNOWN_CELL, Cell, Column, Grid, Paragraph, Sheet, Tone, one_line, pair
 
 _ALIKE = 0.995
@@ -25,6 +26,7 @@ def sheet(planned: Planned) -> Sheet:
         paragraphs=(
             Paragraph("A million requests with the chosen one", _per_million(planned)),
             Paragraph("What compressing brings", _brings(planned)),
+            Paragraph("Energy and carbon of the chosen one", _energy(planned)),
             Paragraph("What would change the choice", tuple(_changes(planned))),
             Paragraph("Ruled out, or not certain", _others(planned)),
             Paragraph("Machines left out", tuple(f"{_named(names)}: {why}" for why, names in planned.left_out)),
@@ -54,6 +56,7 @@ def _columns(planned: Planned) -> tuple[Column, ...]:
         Column("response", pair(f"{name} ms", "", ""), tuple(_response(row) for row in rows)),
         Column("million", Cell(("USD/million", "saturated"), "USD/million / saturated"), tuple(map(_million, rows))),
         Column("month", pair("USD/month", "", ""), tuple(_month(row) for row in rows)),
+        *_carbon(planned),
         Column("verdict", pair("verdict", "", ""), tuple(_verdict(row, planned) for row in rows), words=True),
     )
 
@@ -92,6 +95,15 @@ def _month(row: Row) -> Cell:
     return UNKNOWN_CELL if row.bill is None else pair(units.cents(row.bill.usd), "", "")
 
 
+def _carbon(planned: Planned) -> tuple[Column, ...]:
+    """kg CO2e a month, where energy was asked for."""
+    if planned.asked.energy is None:
+        return ()
+    spans = [None if row.footprint is None else row.footprint.kg_co2e for row in planned.shown]
+    cells = (UNKNOWN_CELL if one is None else pair(units.significant(one.value), "", "") for one in spans)
+    return (Column("carbon", Cell(("kg CO2e", "/month"), "kg CO2e/month"), tuple(cells)),)
+
+
 def _verdict(row: Row, planned: Planned) -> Cell:
     if _is_choice(row, planned):
         return pair("chosen", "", "", "good")
@@ -110,7 +122,9 @@ def _footnote(planned: Planned) -> str:
     egress = " and egress" if planned.asked.egress is not None else ""
     hours = units.given(planned.asked.hours_per_month)
     promise = planned.asked.promise
+    carbon = "" if planned.asked.energy is None else "; CO2e: modelled, its band below"
     told = f"USD/month: {hours} hours of whole instances{egress}; busiest: load at the busiest time; idle: of all paid"
+    told += carbon
     if promise is None:
         return told
     return f"{told}; {promise.name}: wait and call at the busiest time, simulated, at the slow end of what is known"
@@ -126,6 +140,11 @@ def _per_million(planned: Planned) -> tuple[str, ...]:
     return (
         f"{units.usd(row.bill.usd_per_million)} at this traffic{sent}, {most}, {units.usd(row.saturated)} saturated",
     )
+
+
+def _energy(planned: Planned) -> tuple[str, ...]:
+    original = None if planned.compressing is None else planned.compressing.original
+    return energy_words.paragraph(planned.choice, original, planned.asked, planned.power)
 
 
 def _brings(planned: Planned) -> tuple[str, ...]:

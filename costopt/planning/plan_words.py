@@ -47,6 +47,8 @@ def not_met(rows: Sequence[Row], left_out: Sequence[tuple[str, tuple[str, ...]]]
             return f"Impossible on any number of these machines: the nearest, {who}: {nearest.words} ({times} too slow)"
         case "undecided":
             return f"Nothing meets this for certain: the nearest, {who}, is undecided ({nearest.words})"
+        case _ if nearest.service.meets is True:
+            return f"Nothing keeps the limits on energy and CO2: the nearest, {who}: {nearest.words}"
         case _:
             return f"Nothing meets the run's own budget: the nearest, {who}: {nearest.words}"
 

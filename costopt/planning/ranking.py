@@ -22,6 +22,8 @@ from costopt.planning.places import Place
 from costopt.planning.services import Service
 from costopt.planning.simulation import requests_for, simulated
 from costopt.planning.traffic_file import Asked
+from costopt.powering import footprints
+from costopt.powering.footprints import Fleet, Footprint, Power
 
 Verdict = Literal["meets", "undecided", "impossible", "refused"]
 
@@ -44,6 +46,7 @@ class Row:
     that the instances bear with the promise kept. `response_ms` is the promised percentile in a simulation at the
     busiest rate, at the slow end of the band; only of rows that were `checked`. Costs are US dollars per million
     requests: `saturated` on a machine that never idles, `at_promise` at `highest_per_s`; `bill` has it at the traffic.
+    `footprint` is None where nobody knows what the machine draws.
     """
 
     service: Service
@@ -61,6 +64,7 @@ class Row:
     at_promise: float | None = None
     response_ms: float | None = None
     checked: bool = False
+    footprint: Footprint | None = None
 
     @property
     def paid(self) -> int:
@@ -102,13 +106,20 @@ class Ranking:
     """
 
     def __init__(
-        self, services: Sequence[Service], places: Sequence[Place], asked: Asked, capacities: Capacities, seed: int = 0
+        self,
+        services: Sequence[Service],
+        places: Sequence[Place],
+        asked: Asked,
+        capacities: Capacities,
+        seed: int = 0,
+        power: Power | None = None,
     ) -> None:
         self._services = tuple(services)
         self._places = tuple(places)
         self._asked = asked
         self._capacities = capacities
         self._seed = seed
+        self._power = power
         self._verdicts = {
             (place.instance, number): self._judged(place, number)
             for number in range(len(self._services))
@@ -125,7 +136,8 @@ class Ranking:
         """The first of those that meet, checked; None where none does."""
         open_ = sorted((row for row in rows if row.verdict == "meets"), key=lambda row: row.key)
         while open_ and not open_[0].checked:
-            open_ = sorted([self.check(open_[0]), *open_[1:]], key=lambda row: row.key)
+            checked = self.check(open_[0])
+            open_ = sorted([checked, *open_[1:]] if checked.verdict == "meets" else open_[1:], key=lambda row: row.key)
         return open_[0] if open_ else None
 
     def check(self, row: Row) -> Row:
@@ -220,7 +232,7 @@ class Ranking:
         place, asked, mean_s = row.place, self._asked, row.service.mean_s
         paid, servers = instances + asked.spare, instances * place.services
         highest = self._highest(self._services.index(row.service), servers, row.band)
-        return replace(
+        billed = replace(
             row,
             instances=instances,
             spare=asked.spare,
@@ -230,6 +242,19 @@ class Ranking:
             highest_per_s=highest,
             at_promise=bills.usd_per_million(paid * place.usd_per_hour, highest) if highest else None,
         )
+        return self._powered(billed, demand)
+
+    def _powered(self, row: Row, demand: Demand) -> Row:
+        """With what the fleet draws and emits, and refused where that misses a limit."""
+        power, hours = self._power, self._asked.hours_per_month
+        if power is None or row.idle is None:
+            return row
+        fleet = Fleet(row.paid, 1 - row.idle, demand.mean_per_s, hours, row.place.band)
+        found = power.of(row.place.instance, fleet)
+        kept, words = footprints.within(found, power.limits)
+        if kept == "kept" or (kept == "open" and row.verdict != "meets"):
+            return replace(row, footprint=found)
+        return replace(row, footprint=found, verdict="refused" if kept == "missed" else "undecided", words=words)
 
 
 def capacities_of(services: Sequence[Service], asked: Asked, seed: int = 0) -> Capacities:

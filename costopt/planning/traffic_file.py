@@ -9,6 +9,8 @@ machine: {instance: aws/c7i.large} # as in a budget file; left out: the machine 
 machines: [aws/c7i.*]              # left out: all sizes of the measured machine's family
 egress: {bytes_per_response: 2000, usd_per_gb: 0.09}
 work: {hours: 8, usd_per_hour: 90}
+energy: {grid: FRA, co2_kg_per_month: 50}      # these two: powering.energy_file
+data: {request_bytes: 150000, response_bytes: 2000, path: internet}
 """
 
 import difflib
@@ -28,6 +30,14 @@ from costopt.plan import price_of, validated
 from costopt.planning import demand
 from costopt.planning.bills import HOURS_PER_MONTH, Egress
 from costopt.planning.demand import Demand
+from costopt.powering.energy_file import (
+    DataAsked,
+    DataSection,
+    EnergyAsked,
+    EnergySection,
+    data_asked,
+    energy_asked,
+)
 from costopt.pricing.book import Book
 from costopt.records import Spec
 
@@ -65,6 +75,8 @@ class Asked:
     work_usd: float = 0.0
     machines: tuple[str, ...] | None = None
     price: Spec | None = None
+    energy: EnergyAsked | None = None
+    data: DataAsked | None = None
 
 
 class EgressSection(Section):
@@ -99,6 +111,8 @@ class TrafficFile(Section):
     work: WorkSection | None = None
     machine: MachineSection | None = None
     machines: Annotated[list[Text], Field(min_length=1)] | None = None
+    energy: EnergySection | None = None
+    data: DataSection | None = None
 
 
 def read(path: Path, book: Book, overrides: tuple[str, ...] = ()) -> Asked:
@@ -110,6 +124,8 @@ def read(path: Path, book: Book, overrides: tuple[str, ...] = ()) -> Asked:
     for one in overrides:
         source = source.override(one)
     file = validated(TrafficFile, source, EXAMPLE)
+    if file.data is not None and file.egress is not None:
+        raise source.error(("data",), "egress says already what leaves the cloud; keep one of the two")
     return Asked(
         demand=_demand(file, source, path.absolute().parent),
         promise=_promise(file, source),
@@ -119,6 +135,8 @@ def read(path: Path, book: Book, overrides: tuple[str, ...] = ()) -> Asked:
         work_usd=0.0 if file.work is None else file.work.hours * file.work.usd_per_hour,
         machines=None if file.machines is None else _machines(file.machines, source, book),
         price=None if file.machine is None else price_of(file.machine, source),
+        energy=energy_asked(file.energy),
+        data=data_asked(file.data),
     )
 
 

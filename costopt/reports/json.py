@@ -97,6 +97,7 @@ def _candidate(row: Row, why: str | None) -> Json_:
         "first_call_s": row.first_call_s,
         "usd_per_million": _usd(row.usd),
         "joules_per_inference": _energy(row.energy),
+        "co2_grams_per_million": _co2(row.co2_grams_per_million),
         "placement": dict(row.placement),
         "time_share": dict(row.time_share),
         "operator_share": dict(row.operator_share),
@@ -161,7 +162,14 @@ def _energy(energy: Energy | None) -> Json_:
 
 
 def _modelled(energy: Energy) -> Json_:
-    return {"value": energy.joules_per_inference, "label": energy.label, "source": energy.source}
+    low, high = energy.ends
+    told = {"value": energy.joules_per_inference, "label": energy.label, "source": energy.source}
+    return {**told, "low": low, "high": high}
+
+
+def _co2(grams: Interval | None) -> Json_ | None:
+    """Known where the energy is, and the plan says where its electricity comes from."""
+    return None if grams is None else _interval("value", grams)
 
 
 def _price(quote: Quote | None) -> Json_ | None:

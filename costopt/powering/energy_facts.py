@@ -1,0 +1,62 @@
+"""A plan's energy and carbon as plain values, for programs; null for what is not known."""
+
+from costopt.powering.footprints import Footprint, Power
+from costopt.verdict import Interval
+
+Facts = dict[str, object]
+
+
+def of_fleet(found: Footprint | None) -> Facts | None:
+    """One row's. Every figure is modelled, from published power."""
+    if found is None:
+        return None
+    return {
+        "label": "modelled",
+        "watts": _span(found.watts),
+        "idle_share": found.idle_share,
+        "kwh_per_month": _span(found.kwh),
+        "electricity_usd_per_month": _span(found.usd),
+        "joules_per_request": _span(found.joules_per_request),
+        "co2e_kg_per_month": _span(found.kg_co2e),
+        "co2e_grams_per_million": _span(found.grams_per_million),
+    }
+
+
+def of_power(power: Power) -> Facts:
+    """The site, the limits, and what each machine's figure is of."""
+    site, grid = power.site, power.site.grid
+    return {
+        "grid": None
+        if grid is None
+        else {
+            "name": grid.name,
+            "country": grid.country,
+            "grams_co2e_per_kwh": grid.grams_co2e_per_kwh,
+            "year": grid.year,
+            "source": grid.source,
+            "note": grid.note,
+        },
+        "pue": site.pue,
+        "pue_source": site.pue_source,
+        "usd_per_kwh": site.usd_per_kwh,
+        "usd_per_kwh_source": site.price_source,
+        "owned": site.owned,
+        "limits": {
+            "co2_kg_per_month": power.limits.co2_kg_per_month,
+            "joules_per_request": power.limits.joules_per_request,
+        },
+        "machines": {
+            instance: {
+                "of": draw.words,
+                "idle_w": draw.idle_w,
+                "max_w": draw.max_w,
+                "source": draw.source,
+                "as_of": draw.as_of,
+            }
+            for instance, draw in power.draws.items()
+        },
+    }
+
+
+def _span(span: Interval | None) -> Facts | None:
+    return None if span is None else {"value": span.value, "low": span.low, "high": span.high}
