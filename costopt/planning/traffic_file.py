@@ -8,6 +8,7 @@ spare: 1                           # instances that may fail without breaking th
 machines: [aws/c7i.*]              # left out: all sizes of the measured machine's family
 egress: {bytes_per_response: 2000, usd_per_gb: 0.09}
 work: {hours: 8, usd_per_hour: 90}
+batching: {max_wait_ms: 5}         # candidates with batches: wait so long for one to fill; left out: take what is there
 """
 
 import difflib
@@ -17,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from costopt import located
+from costopt import located, units
 from costopt.budget_file import Milliseconds, Section, Text
 from costopt.errors import ConfigError
 from costopt.located import Located
@@ -51,7 +52,8 @@ class Promise:
 class Asked:
     """What a plan is made for. `machines` are names from the price book; None stands for the family of the run's own.
 
-    `work_usd` is what people's time for compressing costs.
+    `work_usd` is what people's time for compressing costs; `max_wait_s` how long a free server waits for a batch to
+    fill.
     """
 
     demand: Demand
@@ -61,6 +63,7 @@ class Asked:
     egress: Egress | None = None
     work_usd: float = 0.0
     machines: tuple[str, ...] | None = None
+    max_wait_s: float = 0.0
 
 
 class EgressSection(Section):
@@ -79,6 +82,13 @@ class WorkSection(Section):
     usd_per_hour: Annotated[float, Field(ge=0)]
 
 
+class BatchingSection(Section):
+    """How candidates that were measured in batches take requests."""
+
+    max_wait_ms: Annotated[float, BeforeValidator(units.parse_ms)] = 0.0
+    """How long a free server may wait for a batch to fill; without it, it takes what is there."""
+
+
 class TrafficFile(Section):
     """A traffic, and what is promised to those who send it."""
 
@@ -94,6 +104,7 @@ class TrafficFile(Section):
     egress: EgressSection | None = None
     work: WorkSection | None = None
     machines: Annotated[list[Text], Field(min_length=1)] | None = None
+    batching: BatchingSection = BatchingSection()
 
 
 def read(path: Path, book: Book, overrides: tuple[str, ...] = ()) -> Asked:
@@ -113,6 +124,7 @@ def read(path: Path, book: Book, overrides: tuple[str, ...] = ()) -> Asked:
         egress=None if file.egress is None else Egress(file.egress.bytes_per_response, file.egress.usd_per_gb),
         work_usd=0.0 if file.work is None else file.work.hours * file.work.usd_per_hour,
         machines=None if file.machines is None else _machines(file.machines, source, book),
+        max_wait_s=file.batching.max_wait_ms / 1e3,
     )
 
 
