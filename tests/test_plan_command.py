@@ -84,7 +84,7 @@ def test_programs_get_every_pair_with_its_figures(tmp_path: Path) -> None:
     told = facts(answer(tmp_path, BUSY))
     assert (told["schema"], told["kind"], told["verdict"]) == (1, "plan", "met")
     assert told["asked"]["promise"] == {"share": 0.99, "ms": 20.0}
-    assert len(told["rows"]) == 4 * 2  # four candidates answer one request a call; two machines have prices and vCPUs
+    assert len(told["rows"]) == 5 * 2  # two machines have prices and vCPUs
     first = told["rows"][0]
     assert (first["candidate"], first["machine"]) == (told["choice"]["candidate"], told["choice"]["machine"])
     assert (first["label"], first["band"], first["spare"]) == ("measured", 0.0, 1)
@@ -117,8 +117,24 @@ def test_at_little_traffic_faster_saves_nothing_and_the_plan_says_why(tmp_path: 
     assert found.compressing.words == (
         "2.86x faster saves $0 here, because 1 aws/c7i.large is needed either way, and idle 98 % of the time"
     )
-    assert any(note.startswith("the bill is the same with 2 other candidates: the simplest") for note in found.notes)
-    assert any(note.startswith("1 candidate with batches left out") for note in found.notes)
+    assert any(note.startswith("the bill is the same with 3 other candidates: the simplest") for note in found.notes)
+
+
+def test_a_run_in_batches_alone_is_planned_and_its_calls_count_as_full(tmp_path: Path) -> None:
+    found = answer(tmp_path, "requests_per_second: 200\np99_ms: 100\n", found=IN_BATCHES)
+    assert found.headline.startswith("the original on cpu in batches of 8, served by 1 aws/c7i.large")
+    (row, *_) = found.rows
+    assert row.busiest_load == pytest.approx(200 * row.service.mean_s / 8)
+    assert row.saturated == pytest.approx(0.1 / 3600 * row.service.mean_s / 8 * 1e6)
+    assert any(note.startswith("batches: a free server takes the requests that wait") for note in found.notes)
+
+
+def test_a_wait_for_a_full_batch_is_part_of_the_promise(tmp_path: Path) -> None:
+    text = "requests_per_second: 5\np99_ms: 50\nbatching: {max_wait_ms: 30}\n"
+    found = answer(tmp_path, text, found=IN_BATCHES)
+    assert found.choice is None
+    assert "of the calls alone is 33.3 ms after a wait of 30.0 ms for a full batch, the limit 50 ms" in found.headline
+    assert facts(found)["asked"]["batching"] == {"max_wait_ms": 30.0}
 
 
 def test_a_promise_that_only_the_compressed_keep_is_what_compressing_makes_possible(tmp_path: Path) -> None:
@@ -201,7 +217,6 @@ def test_bursts_in_a_log_are_told(tmp_path: Path) -> None:
     [
         (FOUND, factories.plan(), "run example names no machine, so nothing can be priced: `costopt choose`"),
         (FOUND[1:], PLAN, "run example: the original was not measured"),
-        (IN_BATCHES, PLAN, "run example was measured in batches only, and a plan takes one request a call"),
     ],
 )
 def test_a_run_that_cannot_be_planned_with_is_refused(
@@ -209,7 +224,7 @@ def test_a_run_that_cannot_be_planned_with_is_refused(
 ) -> None:
     (tmp_path / "traffic.yaml").write_text("requests_per_second: 5\n")
     asked = traffic_file.read(tmp_path / "traffic.yaml", BOOK)
-    run = factories.run(found, baseline=None if found is IN_BATCHES else FOUND[0].candidate.id)
+    run = factories.run(found, baseline=FOUND[0].candidate.id)
     with pytest.raises(UsageError, match=words):
         planned(run, plan, found, None, asked, BOOK, factories.TODAY)
 

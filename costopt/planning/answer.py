@@ -88,7 +88,7 @@ def planned(
     """
     report = judge(run, outcomes, plan, today, kept)
     share = None if asked.promise is None else asked.promise.share
-    found = services.of_run(report, outcomes, share)
+    found = services.of_run(report, outcomes, share, asked.max_wait_s)
     quote = report.quote
     if quote is None:
         raise UsageError(
@@ -121,7 +121,7 @@ def planned(
         by_traffic=() if choice is None else flips.by_traffic(ranking, asked.demand, choice),
         by_price=None if choice is None else flips.by_price(choice, shown),
         left_out=where.left_out,
-        notes=(*plan_words.notes(run, plan, quote, asked, checked, today), *plan_words.about_batches(outcomes)),
+        notes=tuple(plan_words.notes(run, plan, quote, asked, checked, today)),
         power=power,
     )
 
@@ -155,7 +155,7 @@ def _shown(ordered: Sequence[Row], original: Row | None) -> tuple[Row, ...]:
 
 
 def _pair(row: Row) -> tuple[str, str]:
-    return row.service.candidate.id, row.place.instance
+    return row.service.id, row.place.instance
 
 
 # ---------------------------------------------------------------------------------------- what it brings

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from costopt import units
 from costopt.judging import cost
 from costopt.judging.cost import MILLION, SECONDS_PER_HOUR
 
@@ -27,17 +28,56 @@ class Egress:
 
 
 @dataclass(frozen=True, slots=True)
-class Bill:
-    """US dollars a month for machines and for what they send, and how many requests that serves."""
+class Factor:
+    """A number in a formula, with its unit in words: 730 "hours"."""
 
-    compute_usd: float
-    egress_usd: float
+    value: float
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a bill: US dollars a month, the product of its factors. The lines of a kind belong together."""
+
+    kind: str
+    factors: tuple[Factor, ...]
+
+    @property
+    def usd(self) -> float:
+        """The amount."""
+        return math.prod(one.value for one in self.factors)
+
+    @property
+    def formula(self) -> str:
+        """`2 instances x 0.1 USD/hour x 730 hours`."""
+        return " x ".join(f"{units.figure(one.value)} {one.unit}".rstrip() for one in self.factors)
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What a month costs, line by line, and how many requests that serves."""
+
+    lines: tuple[Line, ...]
     requests: float
+
+    def of(self, kind: str) -> float:
+        """US dollars of the lines of a kind."""
+        return math.fsum(one.usd for one in self.lines if one.kind == kind)
+
+    @property
+    def compute_usd(self) -> float:
+        """US dollars for machines."""
+        return self.of("machines")
+
+    @property
+    def egress_usd(self) -> float:
+        """US dollars for what leaves the cloud."""
+        return self.of("egress")
 
     @property
     def usd(self) -> float:
         """The whole bill of a month."""
-        return self.compute_usd + self.egress_usd
+        return math.fsum(one.usd for one in self.lines)
 
     @property
     def usd_per_million(self) -> float:
@@ -46,12 +86,28 @@ class Bill:
 
 
 def bill(
-    instances: int, usd_per_hour: float, mean_per_s: float, egress: Egress | None, hours: float = HOURS_PER_MONTH
+    instances: float,
+    usd_per_hour: float,
+    mean_per_s: float,
+    egress: Egress | None,
+    hours: float = HOURS_PER_MONTH,
+    more: tuple[Line, ...] = (),
 ) -> Bill:
-    """Whole machines that are paid for all hours of the month, and the answers that leave it."""
+    """Machines that are paid for all hours of the month, the answers that leave it, and `more` lines.
+
+    `instances` are whole ones, or their mean over the month where their number changes.
+    """
     requests = mean_per_s * SECONDS_PER_HOUR * hours
-    sent_usd = 0.0 if egress is None else requests * egress.usd_per_request
-    return Bill(instances * usd_per_hour * hours, sent_usd, requests)
+    lines = [machines(instances, usd_per_hour, hours)]
+    if egress is not None:
+        sent = (Factor(requests, "requests"), Factor(egress.bytes_per_response / BYTES_PER_GB, "GB"))
+        lines.append(Line("egress", (*sent, Factor(egress.usd_per_gb, "USD/GB"))))
+    return Bill((*lines, *more), requests)
+
+
+def machines(instances: float, usd_per_hour: float, hours: float) -> Line:
+    """Machines that are paid by the hour."""
+    return Line("machines", (Factor(instances, "instances"), Factor(usd_per_hour, "USD/hour"), Factor(hours, "hours")))
 
 
 def usd_per_million(usd_per_hour: float, rate_per_s: float) -> float:

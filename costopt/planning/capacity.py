@@ -4,8 +4,8 @@
     a promise, as a multiple of the mean call ─▶ the highest load per server that keeps it
 
 Time has no scale in a queue: calls twice as long at half the rate wait twice as long. So a curve holds for any speed of
-the same calls, and the same curves serve every machine, price and rate. All candidates are simulated at once, in lanes
-side by side, with common random numbers.
+the same calls, and the same curves serve every machine, price and rate. (A wait for a full batch has a scale of its
+own, so there are other curves for calls that may be slower.) All candidates are simulated at once, in `lanes`.
 
 Between points of the grids the lookup errs on the safe side. Percentiles curve upwards with load, so the line between
 two points lies above them; the load that a server may bear curves downwards with the number of servers (each further
@@ -19,7 +19,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from costopt.planning.simulation import quantile
+from costopt.planning import lanes
+from costopt.planning.simulation import ALONE, Batching, quantile
 
 Floats = NDArray[np.float64]
 
@@ -34,66 +35,83 @@ SERVERS = (1, 2, 4, 8, 16, 32)
 """For which there are curves. With 32 servers and exponential calls, 99 of 100 wait for at most one call up to a load
 of 0.88, and for two up to 0.94 (`theory.mmc_wait_tail`): more of them gain little."""
 
-LANES = 8
-"""Independent stretches of requests that make one point of a curve."""
-
-REQUESTS = 3000
-"""A lane: an empty system with a load of 0.9 forgets its beginning in some 350 requests (the relaxation time of
-M/M/1 is 1 / (1 - sqrt(load))^2 services; Cohen 1982, "The Single Server Queue")."""
-
-WARM_UP = 1000
-"""Requests of a lane that don't count."""
-
 
 class Capacities:
     """Curves for several candidates, drawn when first asked for.
 
-    `calls_s` are one candidate's calls each, in seconds; `share` is the percentile that is promised, or None where
-    nothing is (then a server bears `MOST_LOAD`).
+    `calls_s` are one candidate's calls each, in seconds, and `batchings` how each takes requests (one a call where
+    there are none); `share` is the percentile that is promised, or None where nothing is (then a server bears
+    `MOST_LOAD`). The load of a server is the rate over the most that it serves: full batches, one after the other.
     """
 
-    def __init__(self, calls_s: Sequence[Floats], share: float | None, seed: int = 0) -> None:
+    def __init__(
+        self, calls_s: Sequence[Floats], share: float | None, seed: int = 0, batchings: Sequence[Batching] = ()
+    ) -> None:
+        self._means_s = [float(calls.mean()) for calls in calls_s]
         self._shapes = [np.sort(calls) / calls.mean() for calls in calls_s]
+        self._batchings = tuple(batchings) or (ALONE,) * len(self._shapes)
         self._share = share
         self._seed = seed
-        self._curves: dict[int, Floats] = {}
-        self._found: dict[tuple[int, int, float], float] = {}
+        self._curves: dict[tuple[int, float], dict[int, Floats]] = {}
+        self._found: dict[tuple[int, int, float, float], float] = {}
 
-    def load(self, place: int, servers: int, multiple: float) -> float:
+    def load(self, place: int, servers: int, multiple: float, slower: float = 1.0) -> float:
         """The highest load per server at which the candidate at `place` keeps a promise of `multiple` mean calls.
 
-        0 where no rate does: the promise lies below what the calls themselves take.
+        0 where no rate does: the promise lies below what the calls themselves take. Calls may be `slower` than
+        measured by a factor (`multiple` is of such calls): only a wait for a full batch doesn't scale with them.
         """
         if self._share is None:
             return MOST_LOAD
+        factor = slower if self._batchings[place].max_wait_s else 1.0
         below = max(one for one in SERVERS if one <= servers)
-        least = self._at(place, below, multiple)
+        least = self._at(place, below, multiple, factor)
         if below == SERVERS[-1] or below == servers:
             return least
         weight = (servers - below) / below
-        return (1 - weight) * least + weight * self._at(place, 2 * below, multiple)
+        return (1 - weight) * least + weight * self._at(place, 2 * below, multiple, factor)
 
-    def _at(self, place: int, servers: int, multiple: float) -> float:
+    def _at(self, place: int, servers: int, multiple: float, slower: float) -> float:
         """The same for a number of servers that there is a curve for; more servers never bear less each."""
-        asked = place, servers, multiple
+        asked = place, servers, multiple, slower
         if asked not in self._found:
-            self._found[asked] = self._looked_up(*asked)
+            own = _highest(self._curve(place, servers, slower), multiple)
+            fewer = 0.0 if servers == SERVERS[0] else self._at(place, servers // 2, multiple, slower)
+            self._found[asked] = max(own, fewer)
         return self._found[asked]
 
-    def _looked_up(self, place: int, servers: int, multiple: float) -> float:
-        if servers not in self._curves:
-            self._curves[servers] = self._drawn(servers)
-        responses = self._curves[servers][place]
-        own = _highest(responses, multiple)
-        return own if servers == SERVERS[0] else max(own, self._at(place, servers // 2, multiple))
+    def _curve(self, place: int, servers: int, slower: float) -> Floats:
+        """Response percentiles in mean calls, shape (1 + loads,), at no load and at each of `LOADS`."""
+        if (servers, slower) not in self._curves:
+            self._curves[servers, slower] = self._drawn(servers, slower)
+        return self._curves[servers, slower][place]
 
-    def _drawn(self, servers: int) -> Floats:
-        """Response percentiles in mean calls, shape (candidates, 1 + loads), at no load and at each of `LOADS`."""
-        seconds = _responses(self._shapes, servers, self._seed)
+    def _drawn(self, servers: int, slower: float) -> dict[int, Floats]:
+        """The curves of all candidates that this number of servers and factor can be asked for."""
+        alone = [place for place, one in enumerate(self._batchings) if one.size == 1 and slower == 1.0]
+        batched = [
+            place for place, one in enumerate(self._batchings) if one.size > 1 and (one.max_wait_s or slower == 1.0)
+        ]
         share = 0.0 if self._share is None else self._share
-        idle = np.array([[quantile(shape, share)] for shape in self._shapes])
-        loaded = np.array([[quantile(lanes.ravel(), share) for lanes in loads] for loads in seconds])
-        return np.maximum.accumulate(np.concatenate([idle, loaded], axis=1), axis=1)
+        shapes = [self._shapes[place] for place in alone]
+        found = dict(zip(alone, lanes.percentiles(shapes, LOADS, servers, share, self._seed), strict=True))
+        lines = [
+            lanes.Line(self._shapes[place], self._batchings[place].size, self._wait(place, slower)) for place in batched
+        ]
+        found |= dict(zip(batched, lanes.batch_percentiles(lines, LOADS, servers, share, self._seed), strict=True))
+        return {place: self._whole(place, curve, share, slower) for place, curve in found.items()}
+
+    def _whole(self, place: int, curve: Floats, share: float, slower: float) -> Floats:
+        """With its beginning, when nobody else is there, and never falling: a quieter hour must keep the promise too.
+
+        (Where requests wait for a batch to fill, more of them may wait less.)
+        """
+        idle = quantile(self._shapes[place], share) + self._wait(place, slower)
+        return np.maximum.accumulate(np.concatenate([[idle], curve]))
+
+    def _wait(self, place: int, slower: float) -> float:
+        """The longest wait for a full batch, in mean calls."""
+        return self._batchings[place].max_wait_s / (self._means_s[place] * slower)
 
 
 def _highest(responses: Floats, multiple: float) -> float:
@@ -106,28 +124,3 @@ def _highest(responses: Floats, multiple: float) -> float:
         return MOST_LOAD
     low, high = responses[within - 1], responses[within]
     return float(loads[within - 1] + (multiple - low) / (high - low) * (loads[within] - loads[within - 1]))
-
-
-def _responses(shapes: Sequence[Floats], servers: int, seed: int) -> Floats:
-    """Response times in mean calls, shape (candidates, loads, lanes, requests that count)."""
-    chance = np.random.default_rng(seed)
-    gaps = chance.standard_exponential((REQUESTS, LANES))
-    draws = chance.random((REQUESTS, LANES))
-    arrivals = gaps.cumsum(axis=0)[:, None, :] / (LOADS[:, None] * servers)
-    services = np.stack([shape[(draws * len(shape)).astype(np.intp)] for shape in shapes], axis=1)
-    free = np.zeros((servers, len(shapes), len(LOADS), LANES))
-    found = np.empty((REQUESTS - WARM_UP, len(shapes), len(LOADS), LANES))
-    for number in range(REQUESTS):
-        ends = np.maximum(free[0], arrivals[number]) + services[number][:, None, :]
-        if number >= WARM_UP:
-            np.subtract(ends, arrivals[number], out=found[number - WARM_UP])
-        _keep_sorted(free, ends)
-    return np.moveaxis(found, 0, -1)
-
-
-def _keep_sorted(free: Floats, ends: Floats) -> None:
-    """Put `ends` in the place of the servers that were free first; `free` stays sorted along its first axis."""
-    for place in range(1, len(free)):
-        np.minimum(free[place], ends, out=free[place - 1])
-        ends = np.maximum(free[place], ends)
-    free[-1] = ends

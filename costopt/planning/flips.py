@@ -73,7 +73,7 @@ def _flip(first: Callable[[float], Row | None], demand: Demand, choice: Row, ste
 
 
 def _pair(row: Row) -> tuple[str, str]:
-    return row.service.candidate.id, row.place.instance
+    return row.service.id, row.place.instance
 
 
 def by_price(choice: Row, rows: Sequence[Row]) -> PriceFlip | None:
@@ -81,4 +81,4 @@ def by_price(choice: Row, rows: Sequence[Row]) -> PriceFlip | None:
     other = next((one for one in rows if one.verdict == "meets" and one.place.instance != choice.place.instance), None)
     if other is None or other.bill is None or choice.bill is None:
         return None
-    return PriceFlip((choice.bill.usd - other.bill.egress_usd) / other.bill.compute_usd, other)
+    return PriceFlip((choice.bill.usd - (other.bill.usd - other.bill.compute_usd)) / other.bill.compute_usd, other)

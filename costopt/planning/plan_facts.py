@@ -65,6 +65,7 @@ def _asked(asked: Asked) -> Facts:
         if egress is None
         else {"bytes_per_response": egress.bytes_per_response, "usd_per_gb": egress.usd_per_gb},
         "work_usd": asked.work_usd,
+        "batching": {"max_wait_ms": 1e3 * asked.max_wait_s},
     }
 
 
@@ -78,6 +79,7 @@ def _row(row: Row) -> Facts:
         "candidate": candidate.id,
         "recipe": _recipe(candidate.recipe),
         "provider": candidate.provider,
+        "batch": candidate.batch,
         "threads": candidate.threads,
         "machine": place.instance,
         "label": place.label,
@@ -102,7 +104,12 @@ def _row(row: Row) -> Facts:
         "price_as_of": place.as_of,
         "usd_per_month": None
         if bill is None
-        else {"total": bill.usd, "compute": bill.compute_usd, "egress": bill.egress_usd},
+        else {
+            "total": bill.usd,
+            "compute": bill.compute_usd,
+            "egress": bill.egress_usd,
+            "lines": [{"kind": one.kind, "usd": one.usd, "formula": one.formula} for one in bill.lines],
+        },
         "usd_per_million": {
             "saturated": row.saturated,
             "at_promise": row.at_promise,

@@ -63,7 +63,8 @@ def _columns(planned: Planned) -> tuple[Column, ...]:
 
 def _recipe(row: Row) -> Cell:
     names = " + ".join(spec.name for spec in row.service.candidate.recipe)
-    return pair(names or "original", f"on {row.service.candidate.provider}", " ")
+    batch = f", batch {row.service.batch}" if row.service.batch > 1 else ""
+    return pair(names or "original", f"on {row.service.candidate.provider}{batch}", " ")
 
 
 def _machine(row: Row) -> Cell:

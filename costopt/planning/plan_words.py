@@ -12,7 +12,7 @@ from costopt.planning.services import Service
 from costopt.planning.traffic_file import Asked
 from costopt.pricing import offers
 from costopt.pricing.families import maker_of, may_be
-from costopt.records import Measured, Outcome, Plan, Run
+from costopt.records import Plan, Run
 from costopt.sampling import made_up
 from costopt.verdict import Quote
 
@@ -107,6 +107,7 @@ def notes(run: Run, plan: Plan, quote: Quote, asked: Asked, rows: Sequence[Row],
     if all(row.service.is_original for row in rows):
         yield "only the original was measured: `costopt compress` finds out what compressing would save"
     yield from _about_traffic(asked)
+    yield from _about_batches(asked, rows)
     yield from _about_ties(rows)
     yield from _about_price(plan, quote, rows, today)
 
@@ -124,13 +125,17 @@ def _about_traffic(asked: Asked) -> Iterator[str]:
         )
 
 
-def about_batches(outcomes: Sequence[Outcome]) -> Iterator[str]:
-    """That candidates which serve batches are not planned with, where there are any."""
-    batched = {one.candidate.id for one in outcomes if isinstance(one, Measured) and one.candidate.batch > 1}
-    if batched:
+def _about_batches(asked: Asked, rows: Sequence[Row]) -> Iterator[str]:
+    """What is taken for granted of candidates that serve batches, where one can be seen."""
+    if any(row.service.batch > 1 for row in rows if row.verdict == "meets"):
+        waits = (
+            f"waits {units.ms(1e3 * asked.max_wait_s)} ms at most for more"
+            if asked.max_wait_s
+            else "never waits for more"
+        )
         yield (
-            f"{units.count_of(len(batched), 'candidate')} with batches left out: the wait until a batch is full is not "
-            "planned here; `costopt bench --scenario server` measures it"
+            f"batches: a free server takes the requests that wait, up to a full batch, and {waits}; a call that is not "
+            "full is taken to last as long as a full one was measured to; load is of full batches"
         )
 
 
@@ -151,7 +156,7 @@ def _about_ties(rows: Sequence[Row]) -> Iterator[str]:
     if choice is None:
         return
     equal: dict[str, Service] = {
-        row.service.candidate.id: row.service
+        row.service.id: row.service
         for row in rows
         if row.verdict == "meets" and row.key[0] == choice.key[0] and row.service is not choice.service
     }

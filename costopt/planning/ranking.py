@@ -16,11 +16,12 @@ from typing import Literal
 from costopt import units
 from costopt.planning import bills
 from costopt.planning.bills import Bill
-from costopt.planning.capacity import MOST_LOAD, Capacities
+from costopt.planning.capacity import Capacities
 from costopt.planning.demand import Demand
 from costopt.planning.places import Place
 from costopt.planning.services import Service
 from costopt.planning.simulation import requests_for, simulated
+from costopt.planning.sizes import MOST_INSTANCES, Sizes
 from costopt.planning.traffic_file import Asked
 from costopt.powering import footprints
 from costopt.powering.footprints import Fleet, Footprint, Power
@@ -30,9 +31,6 @@ Verdict = Literal["meets", "undecided", "impossible", "refused"]
 VERDICTS: tuple[Verdict, ...] = ("meets", "undecided", "impossible", "refused")
 """In the order in which rows are shown."""
 
-MOST_INSTANCES = 10**6
-"""More than any region has of a type."""
-
 _TOO_MANY = f"over {units.count(MOST_INSTANCES)} instances would be needed"
 
 
@@ -41,9 +39,9 @@ class Row:
     """A candidate on a machine. `band` is by how much its calls are taken to be slower than measured, as a share.
 
     `instances` serve the busiest time, `spare` come on top; None where no number is known to be enough, and then there
-    is no bill either. `busiest_load` is the share of time that a service works at the busiest time (in the mean
-    measured call), `idle` the share of all that is paid for in which nothing is served. `highest_per_s` is the rate
-    that the instances bear with the promise kept. `response_ms` is the promised percentile in a simulation at the
+    is no bill either. `busiest_load` is the busiest rate over the most that the instances serve (in mean measured
+    calls, each full), `idle` the share of that, over all that is paid for, which is not used. `highest_per_s` is the
+    rate that the instances bear with the promise kept. `response_ms` is the promised percentile in a simulation at the
     busiest rate, at the slow end of the band; only of rows that were `checked`. Costs are US dollars per million
     requests: `saturated` on a machine that never idles, `at_promise` at `highest_per_s`; `bill` has it at the traffic.
     `footprint` is None where nobody knows what the machine draws.
@@ -85,7 +83,7 @@ class Row:
             service.complexity,
             place.label == "projected",
             service.mean_s,
-            service.candidate.id,
+            service.id,
             place.instance,
         )
 
@@ -120,6 +118,8 @@ class Ranking:
         self._capacities = capacities
         self._seed = seed
         self._power = power
+        self._numbers = {one.id: number for number, one in enumerate(self._services)}
+        self._sizes = Sizes(services, None if asked.promise is None else asked.promise.ms / 1e3, capacities)
         self._verdicts = {
             (place.instance, number): self._judged(place, number)
             for number in range(len(self._services))
@@ -149,8 +149,9 @@ class Ranking:
         calls_s = row.service.calls_s * (1 + row.band)
         while True:
             servers = instances * place.services
-            requests = requests_for(servers)
-            answers = simulated(calls_s, self._asked.demand.peak_per_s, servers, requests, self._seed)
+            requests = requests_for(servers, row.service.batch)
+            rate_per_s = self._asked.demand.peak_per_s
+            answers = simulated(calls_s, rate_per_s, servers, requests, self._seed, row.service.batching)
             response_s = answers.percentile_s(promise.share)
             if response_s <= promise.ms / 1e3 or instances >= MOST_INSTANCES:
                 break
@@ -159,15 +160,15 @@ class Ranking:
         return replace(sized, response_ms=1e3 * response_s, checked=True)
 
     def _row(self, place: Place, number: int, demand: Demand) -> Row:
-        service = self._services[number]
-        saturated = bills.usd_per_million(place.usd_per_hour, place.services / service.mean_s)
-        row = Row(service, place, "meets", saturated=saturated)
-        judged = self._verdicts[place.instance, number]
-        sized = replace(row, verdict=judged.verdict, words=judged.words, band=judged.band or 0.0)
-        instances = None if judged.band is None else self._instances(place, number, demand.peak_per_s, judged.band)
-        if instances is None:
-            return replace(sized, verdict="undecided", words=_TOO_MANY) if judged.verdict == "meets" else sized
-        return self._billed(sized, instances, demand)
+        service, judged = self._services[number], self._verdicts[place.instance, number]
+        saturated = bills.usd_per_million(place.usd_per_hour, place.services * service.batch / service.mean_s)
+        row = Row(service, place, judged.verdict, judged.words, judged.band or 0.0, saturated=saturated)
+        if judged.band is None:
+            return row
+        instances = self._sizes.instances(number, place.services, judged.band, demand.peak_per_s)
+        if instances > MOST_INSTANCES:
+            return replace(row, verdict="undecided", words=_TOO_MANY) if judged.verdict == "meets" else row
+        return self._billed(row, instances, demand)
 
     def _judged(self, place: Place, number: int) -> "_Judged":
         """By the promise first, then by the run's own budget."""
@@ -185,9 +186,10 @@ class Ranking:
             return _Judged("meets", "", place.band)
         if service.seen_s is None or service.sure_s is None:
             return _Judged("undecided", _too_few(service, promise.name), None)
-        fastest_ms = 1e3 * service.seen_s * (1 - place.band)
-        if promise.ms < fastest_ms:
-            alone = f"{promise.name} of the calls alone is {units.ms(1e3 * service.seen_s)} ms"
+        wait_s = service.batching.max_wait_s
+        if promise.ms < 1e3 * (service.seen_s * (1 - place.band) + wait_s):
+            wait = f" after a wait of {units.ms(1e3 * wait_s)} ms for a full batch" if wait_s else ""
+            alone = f"{promise.name} of the calls alone is {units.ms(1e3 * service.seen_s)} ms{wait}"
             return _Judged("impossible", f"{alone}, the limit {units.given(promise.ms)} ms", None)
         if place.band:
             words = f"the margin lies within {units.percent(place.band)}: {_measure(place)}"
@@ -201,44 +203,22 @@ class Ranking:
         promise = self._asked.promise
         if promise is None:
             return True
-        return service.sure_s is not None and service.sure_s * (1 + band) < promise.ms / 1e3
-
-    def _highest(self, number: int, servers: int, band: float) -> float:
-        """The highest rate per second at which so many servers keep the promise with calls longer by the band."""
-        mean_s = self._services[number].mean_s * (1 + band)
-        promise = self._asked.promise
-        multiple = math.inf if promise is None else promise.ms / 1e3 / mean_s
-        return self._capacities.load(number, servers, multiple) * servers / mean_s
-
-    def _instances(self, place: Place, number: int, rate_per_s: float, band: float) -> int | None:
-        """The least number of instances that bear the rate; None above `MOST_INSTANCES`."""
-
-        def enough(instances: int) -> bool:
-            return self._highest(number, instances * place.services, band) >= rate_per_s
-
-        mean_s = self._services[number].mean_s * (1 + band)
-        high = max(1, math.floor(rate_per_s * mean_s / MOST_LOAD / place.services))
-        low = high - 1
-        while not enough(high):
-            if high >= MOST_INSTANCES:
-                return None
-            low, high = high, min(2 * high, MOST_INSTANCES)
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (low, middle) if enough(middle) else (middle, high)
-        return high
+        if service.sure_s is None:
+            return False
+        return service.batching.max_wait_s + service.sure_s * (1 + band) < promise.ms / 1e3
 
     def _billed(self, row: Row, instances: int, demand: Demand) -> Row:
-        place, asked, mean_s = row.place, self._asked, row.service.mean_s
+        place, asked, service = row.place, self._asked, row.service
         paid, servers = instances + asked.spare, instances * place.services
-        highest = self._highest(self._services.index(row.service), servers, row.band)
+        highest = self._sizes.highest(self._numbers[service.id], servers, row.band)
+        full_s = service.mean_s / service.batch
         billed = replace(
             row,
             instances=instances,
             spare=asked.spare,
             bill=bills.bill(paid, place.usd_per_hour, demand.mean_per_s, asked.egress, asked.hours_per_month),
-            busiest_load=demand.peak_per_s * mean_s / servers,
-            idle=max(0.0, 1 - demand.mean_per_s * mean_s / (paid * place.services)),
+            busiest_load=demand.peak_per_s * full_s / servers,
+            idle=max(0.0, 1 - demand.mean_per_s * full_s / (paid * place.services)),
             highest_per_s=highest,
             at_promise=bills.usd_per_million(paid * place.usd_per_hour, highest) if highest else None,
         )
@@ -259,7 +239,8 @@ class Ranking:
 
 def capacities_of(services: Sequence[Service], asked: Asked, seed: int = 0) -> Capacities:
     """The curves of these services for the percentile that is promised."""
-    return Capacities([one.calls_s for one in services], None if asked.promise is None else asked.promise.share, seed)
+    share = None if asked.promise is None else asked.promise.share
+    return Capacities([one.calls_s for one in services], share, seed, [one.batching for one in services])
 
 
 def _too_few(service: Service, name: str) -> str:

@@ -61,3 +61,23 @@ def pollaczek_khinchine_s(rate_per_s: float, mean_s: float, squared_variation: f
     """
     load = rate_per_s * mean_s
     return load * (1 + squared_variation) * mean_s / (2 * (1 - load)) if load < 1 else math.inf
+
+
+def bulk_mean_wait_s(size: int, rate_per_s: float, mean_s: float) -> float:
+    """The mean wait in M/M(1,b)/1, in seconds: one server that takes all who wait, up to `size` = b, in one call.
+
+    Calls are exponential with mean 1 / mu = `mean_s` whatever they hold, and nobody joins one that has begun. The
+    chance that the server works and n wait is A r^n, where r in (0, 1) solves mu r^(b+1) - (rate + mu) r + rate = 0
+    and A = 1 / (mu / rate + 1 / (1 - r)); so the wait is A r / (1 - r)^2 / rate. Infinite where the server can't keep
+    up (rate >= b mu). Source: N. T. J. Bailey 1954, "On queueing processes with bulk service"; Medhi 2003,
+    "Stochastic Models in Queueing Theory", chapter 4.
+    """
+    load = rate_per_s * mean_s
+    if load >= size:
+        return math.inf
+    low, high = 0.0, ((load + 1) / (size + 1)) ** (1 / size)  # the polynomial falls up to its one minimum
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (middle, high) if middle ** (size + 1) - (load + 1) * middle + load > 0 else (low, middle)
+    weight = 1 / (1 / load + 1 / (1 - low))
+    return weight * low / (1 - low) ** 2 / rate_per_s

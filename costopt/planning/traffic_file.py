@@ -11,6 +11,7 @@ egress: {bytes_per_response: 2000, usd_per_gb: 0.09}
 work: {hours: 8, usd_per_hour: 90}
 energy: {grid: FRA, co2_kg_per_month: 50}      # these two: powering.energy_file
 data: {request_bytes: 150000, response_bytes: 2000, path: internet}
+batching: {max_wait_ms: 5}         # candidates with batches: wait so long for one to fill; left out: take what is there
 """
 
 import difflib
@@ -20,9 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from costopt import located
+from costopt import located, units
 from costopt.budget_file import MachineSection, Milliseconds, Section, Text
 from costopt.errors import ConfigError
 from costopt.located import Located
@@ -64,7 +65,7 @@ class Asked:
     """What a plan is made for. `machines` are names from the price book; None stands for the family of the run's own.
 
     `work_usd` is what people's time for compressing costs, `price` names what the measured machine costs; None leaves
-    it as the run has it.
+    it as the run has it. `max_wait_s` is how long a free server waits for a batch to fill.
     """
 
     demand: Demand
@@ -77,6 +78,7 @@ class Asked:
     price: Spec | None = None
     energy: EnergyAsked | None = None
     data: DataAsked | None = None
+    max_wait_s: float = 0.0
 
 
 class EgressSection(Section):
@@ -93,6 +95,13 @@ class WorkSection(Section):
 
     hours: Annotated[float, Field(ge=0)]
     usd_per_hour: Annotated[float, Field(ge=0)]
+
+
+class BatchingSection(Section):
+    """How candidates that were measured in batches take requests."""
+
+    max_wait_ms: Annotated[float, BeforeValidator(units.parse_ms)] = 0.0
+    """How long a free server may wait for a batch to fill; without it, it takes what is there."""
 
 
 class TrafficFile(Section):
@@ -113,6 +122,7 @@ class TrafficFile(Section):
     machines: Annotated[list[Text], Field(min_length=1)] | None = None
     energy: EnergySection | None = None
     data: DataSection | None = None
+    batching: BatchingSection = BatchingSection()
 
 
 def read(path: Path, book: Book, overrides: tuple[str, ...] = ()) -> Asked:
@@ -137,6 +147,7 @@ def read(path: Path, book: Book, overrides: tuple[str, ...] = ()) -> Asked:
         price=None if file.machine is None else price_of(file.machine, source),
         energy=energy_asked(file.energy),
         data=data_asked(file.data),
+        max_wait_s=file.batching.max_wait_ms / 1e3,
     )
 
 
