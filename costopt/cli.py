@@ -14,6 +14,7 @@ from costopt.commands.bench import bench
 from costopt.commands.choose import choose
 from costopt.commands.compress import compress
 from costopt.commands.doctor import doctor
+from costopt.commands.fleet import fleet
 from costopt.commands.init import init
 from costopt.commands.list import list_
 from costopt.commands.pack import pack
@@ -38,6 +39,7 @@ app.command()(sensitivity)
 app.command()(show)
 app.command()(choose)
 app.command()(plan)
+app.command()(fleet)
 app.command()(init)
 app.command("list")(list_)
 app.command()(schema)

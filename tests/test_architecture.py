@@ -17,7 +17,7 @@ KINDS = ("formats", "feeds", "methods", "metrics", "providers", "prices", "runne
 # Folders that only keep together what belongs together: each file in them has a layer of its own.
 PARTS = (
     "loading", "sampling", "cutting", "learning", "rounding", "packing", "measuring", "benching", "judging",
-    "searching", "pricing", "planning",
+    "searching", "pricing", "planning", "scheduling",
 )  # fmt: skip
 
 # Each layer may import the ones before it and its own; plug-ins have a rule of their own.
@@ -41,6 +41,7 @@ LAYERS = (
         "theory",
         "simulation",
         "demand",
+        "filling",
     },
     {
         "codings",
@@ -123,6 +124,14 @@ LAYERS = (
     {"plan_words"},
     {"answer"},
     {"plan_sheet", "plan_facts"},
+    {"program", "fleet_file"},
+    {"ways", "layout"},
+    {"sites"},
+    {"forms"},
+    {"routing"},
+    {"fleet_records"},
+    {"fleet_words"},
+    {"fleet_answer", "fleet_sheet", "fleet_facts"},
     {"load", "modules", "transposed", "export", "parity", "worker", "placement", "precision", "ties", "observed"},
     {"surgery", "fake_quantization", "students", "any_width", "residual", "sequences"},
     {"importance", "shortening"},
@@ -155,7 +164,7 @@ MAY_LOAD_HEAVY = {
     "layers", "activations", "ranges", "qdq", "smoothing", "equalization", "bias_correction",
     "ties", "observed", "surgery", "importance", "allotment", "reconstruction", "layer_times", "rounding_errors",
     "any_width", "width_times", "residual", "sequences", "shortening", "sensitivity", "factorised",
-    "folding", "four_bits",
+    "folding", "four_bits", "program",
 }  # fmt: skip
 FOUNDATION = {"errors", "units", "timings", "records", "verdict", "measurements", "stats"}
 # Ideas that several plug-ins of a kind need, and that know nothing of any of them.
