@@ -15,6 +15,7 @@ from costopt.commands.choose import choose
 from costopt.commands.compress import compress
 from costopt.commands.doctor import doctor
 from costopt.commands.explain import explain
+from costopt.commands.fleet import fleet
 from costopt.commands.init import init
 from costopt.commands.list import list_
 from costopt.commands.pack import pack
@@ -40,6 +41,7 @@ app.command()(show)
 app.command()(choose)
 app.command()(plan)
 app.command()(explain)
+app.command()(fleet)
 app.command()(init)
 app.command("list")(list_)
 app.command()(schema)

@@ -17,7 +17,7 @@ KINDS = ("formats", "feeds", "methods", "metrics", "providers", "prices", "runne
 # Folders that only keep together what belongs together: each file in them has a layer of its own.
 PARTS = (
     "loading", "sampling", "cutting", "learning", "rounding", "packing", "measuring", "benching", "judging",
-    "searching", "pricing", "planning", "projecting", "explaining", "powering",
+    "searching", "pricing", "planning", "projecting", "explaining", "powering", "scheduling",
 )  # fmt: skip
 
 # Each layer may import the ones before it and its own; plug-ins have a rule of their own.
@@ -43,6 +43,7 @@ LAYERS = (
         "demand",
         "grids",
         "carbon",
+        "filling",
     },
     {
         "codings",
@@ -141,6 +142,14 @@ LAYERS = (
     {"bill_lines", "model_lines"},
     {"explanation"},
     {"explain_sheet", "explain_facts"},
+    {"program", "fleet_file"},
+    {"ways", "layout"},
+    {"sites"},
+    {"forms"},
+    {"routing"},
+    {"fleet_records"},
+    {"fleet_words"},
+    {"fleet_answer", "fleet_sheet", "fleet_facts"},
     {"load", "modules", "transposed", "export", "parity", "worker", "placement", "precision", "ties", "observed"},
     {"surgery", "fake_quantization", "students", "any_width", "residual", "sequences"},
     {"importance", "shortening"},
@@ -174,7 +183,7 @@ MAY_LOAD_HEAVY = {
     "layers", "activations", "ranges", "qdq", "smoothing", "equalization", "bias_correction",
     "ties", "observed", "surgery", "importance", "allotment", "reconstruction", "layer_times", "rounding_errors",
     "any_width", "width_times", "residual", "sequences", "shortening", "sensitivity", "factorised",
-    "folding", "four_bits",
+    "folding", "four_bits", "program",
 }  # fmt: skip
 FOUNDATION = {"errors", "units", "timings", "records", "verdict", "measurements", "stats"}
 # Ideas that several plug-ins of a kind need, and that know nothing of any of them.
