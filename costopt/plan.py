@@ -30,7 +30,7 @@ from costopt.budget_file import (
 from costopt.errors import ConfigError, UsageError
 from costopt.located import KeyPath, Located
 from costopt.powering import grids
-from costopt.powering.sites import pue_of
+from costopt.powering.buildings import pue_of
 from costopt.prices import Prices
 from costopt.pricing.book import HOME_REGIONS
 from costopt.records import Budget, Currency, Data, Electricity, InputSpec, Plan, Recipe, Spec, Traffic, Value

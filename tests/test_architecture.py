@@ -74,7 +74,7 @@ LAYERS = (
         "book",
         "terms",
         "hardware",
-        "sites",
+        "buildings",
         "power_caps",
         "lanes",
     },

@@ -15,7 +15,7 @@ from costopt.powering import carbon, draws, footprints, grids, power_caps, route
 from costopt.powering.draws import Draw
 from costopt.powering.footprints import Fleet, Footprint, Limits
 from costopt.powering.routes import Route
-from costopt.powering.sites import Site, pue_of
+from costopt.powering.buildings import Site, pue_of
 from costopt.pricing import book
 from costopt.records import Machine
 from costopt.verdict import Interval

@@ -1,7 +1,7 @@
 """What serving draws from the mains, and what that emits: from published figures, always with their band.
 
 grids             g CO2e per kWh of a country or a cloud's region (grid.csv)
-sites             a building around the machines: its grid, its PUE and its price of electricity
+buildings         a building around the machines: its grid, its PUE and its price of electricity
 draws             the watts of a machine by its load (draws.csv)
 carbon            watts to joules, kWh and grams: formulas in one place
 footprints        a fleet's energy and CO2 a month, and whether limits on them are kept

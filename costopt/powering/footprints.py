@@ -7,7 +7,7 @@ from typing import Literal
 from costopt import units
 from costopt.powering import carbon
 from costopt.powering.draws import Draw
-from costopt.powering.sites import Site
+from costopt.powering.buildings import Site
 from costopt.verdict import Interval
 
 
