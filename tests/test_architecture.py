@@ -17,7 +17,7 @@ KINDS = ("formats", "feeds", "methods", "metrics", "providers", "prices", "runne
 # Folders that only keep together what belongs together: each file in them has a layer of its own.
 PARTS = (
     "loading", "sampling", "cutting", "learning", "rounding", "packing", "measuring", "benching", "judging",
-    "searching", "pricing", "planning", "projecting", "explaining", "powering", "scheduling",
+    "searching", "pricing", "planning", "projecting", "explaining", "powering", "scheduling", "distributing",
 )  # fmt: skip
 
 # Each layer may import the ones before it and its own; plug-ins have a rule of their own.
@@ -150,6 +150,16 @@ LAYERS = (
     {"fleet_records"},
     {"fleet_words"},
     {"fleet_answer", "fleet_sheet", "fleet_facts"},
+    {"published", "decoders", "networks", "collectives"},
+    {"forward", "parallel", "training_steps"},
+    {"deployments"},
+    {"pace"},
+    {"replicas"},
+    {"paper_asked"},
+    {"paper"},
+    {"wins", "sizes", "paper_words"},
+    {"paper_sheet", "paper_facts"},
+    {"on_paper"},
     {"load", "modules", "transposed", "export", "parity", "worker", "placement", "precision", "ties", "observed"},
     {"surgery", "fake_quantization", "students", "any_width", "residual", "sequences"},
     {"importance", "shortening"},

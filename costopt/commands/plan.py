@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from costopt.commands import NOT_MET, Out, Quiet, print_text, width_and_colour
+from costopt.commands import NOT_MET, Out, Quiet, paper_flags, print_text, width_and_colour
 from costopt.errors import UsageError
 
 if TYPE_CHECKING:
     from costopt.alone import Alone
+    from costopt.distributing.paper import Paper
+    from costopt.distributing.paper_asked import Options
     from costopt.journal import Journal
     from costopt.planning.answer import Planned
     from costopt.planning.traffic_file import Asked
@@ -33,7 +35,9 @@ class PlanForm(StrEnum):
 RunName = Annotated[
     str | None, typer.Argument(help="The folder of a finished `costopt compress`, or the start of its name.")
 ]
-TrafficConfig = Annotated[Path, typer.Option("--config", "-c", help="The traffic file: rate, promise, machines.")]
+TrafficConfig = Annotated[
+    Path | None, typer.Option("--config", "-c", help="The traffic file: rate, promise, machines.")
+]
 Form = Annotated[PlanForm, typer.Option("--format", "-f", help="How the plan is printed.")]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="Override one key: --set requests_per_second=80 (repeatable).")
@@ -70,32 +74,76 @@ class How:
 
 
 def plan(
-    config: TrafficConfig,
     run: RunName = None,
-    model: Model = None,
-    measure: Measure = False,
+    config: TrafficConfig = None,
     machine: MachineName = None,
-    provider: Providers = None,
-    inputs: Inputs = None,
-    dim: Dimensions = None,
-    time_limit: TimeLimit = None,
     form: Form = PlanForm.table,
     out: Out = Path("runs"),
     overrides: Overrides = None,
     quiet: Quiet = False,
+    model: Model = None,
+    measure: Measure = False,
+    provider: Providers = None,
+    inputs: Inputs = None,
+    dim: Dimensions = None,
+    time_limit: TimeLimit = None,
+    arch: paper_flags.Arch = None,
+    params: paper_flags.Params = None,
+    layers: paper_flags.Layers = None,
+    hidden: paper_flags.Hidden = None,
+    heads: paper_flags.Heads = None,
+    kv_heads: paper_flags.KvHeads = None,
+    bits: paper_flags.Bits = 16,
+    kv_bits: paper_flags.KvBits = 16,
+    context: paper_flags.Context = None,
+    prompt_tokens: paper_flags.PromptTokens = None,
+    answer_tokens: paper_flags.AnswerTokens = None,
+    tokens: paper_flags.Tokens = None,
+    flops: paper_flags.Flops = None,
+    rate: paper_flags.Rate = None,
+    ttft_ms: paper_flags.TtftMs = None,
+    tpot_ms: paper_flags.TpotMs = None,
+    p99_ms: paper_flags.P99Ms = None,
 ) -> None:
     """Rank machines and candidates of a finished run for a traffic: whole instances, a monthly bill, what it saves.
 
-    Or of a model that is measured here first: --model model.onnx --measure.
+    Or of a model that is measured here first (--model model.onnx --measure), or on paper (--arch llama --params 70e9).
     """
+    from costopt.distributing.paper_asked import Options
+
+    how = How(tuple(provider or ()), inputs, tuple(dim or ()), time_limit)
+    shape = (params, layers, hidden, heads, kv_heads, bits, kv_bits, context, prompt_tokens, answer_tokens)
+    paper = Options(arch or "", *shape, tokens, flops, rate, ttft_ms, tpot_ms, p99_ms)
+    named = () if machine is None else (f"machine.instance={machine}",)
+    settings = (*(overrides or ()), *named)
+    if arch is not None:
+        _refuse_beside_paper(arch, run, model, measure or how != How())
+        _on_paper(paper, config, settings, form)
+        return
+    if paper != Options(""):
+        raise UsageError("--params, --rate and the like describe a model on paper: add --arch llama, or leave them out")
+    _refuse_two_ways(run, model, measure, how)
+    if config is None:
+        raise UsageError("the traffic is not said: add --config traffic.yaml")
+    _of_measured(run, model, config, settings, how, out, form, quiet)
+
+
+def _of_measured(
+    run: str | None,
+    model: Path | None,
+    config: Path,
+    settings: tuple[str, ...],
+    how: How,
+    out: Path,
+    form: PlanForm,
+    quiet: bool,
+) -> None:
+    """A finished run, or one that is made now of a model alone."""
     from costopt.planning import answer, traffic_file
     from costopt.pricing import book
 
-    how = How(tuple(provider or ()), inputs, tuple(dim or ()), time_limit)
-    _refuse_two_ways(run, model, measure, how)
     prices = book.current()
-    named = () if machine is None else (f"machine.instance={machine}",)
-    asked = traffic_file.read(config, prices, (*(overrides or ()), *named))
+    asked = traffic_file.read(config, prices, settings)
     journal = _of_run(str(run), out) if model is None else _of_model(model, asked, how, out, quiet)
     found = answer.of_journal(journal, asked, prices, datetime.date.today())
     print_text(_written(found, form))
@@ -103,12 +151,23 @@ def plan(
         raise typer.Exit(NOT_MET)
 
 
+def _refuse_beside_paper(arch: str, run: str | None, model: Path | None, measured: bool) -> None:
+    """Raises UsageError where something else to plan with stands beside --arch."""
+    other = f"a run ('{run}')" if run is not None else "--model" if model is not None else None
+    if other is not None:
+        raise UsageError(f"both {other} and --arch {arch} were given: plan with one of the two")
+    if measured:
+        raise UsageError(f"--arch {arch} is planned on paper: leave --measure and what belongs to it out")
+
+
 def _refuse_two_ways(run: str | None, model: Path | None, measure: bool, how: How) -> None:
     """One thing to plan with, said in one way. Raises UsageError."""
     if run is not None and model is not None:
         raise UsageError(f"both a run ('{run}') and --model {model} were given: plan with one of the two")
     if run is None and model is None:
-        raise UsageError("nothing to plan with: give a run, or --model model.onnx --measure")
+        raise UsageError(
+            "nothing to plan with: give a run, --model model.onnx --measure, or --arch for a model that is not here"
+        )
     if run is not None and measure:
         raise UsageError(f"--measure is for --model: the run '{run}' was measured already; leave one of the two out")
     if model is not None and not measure:
@@ -178,3 +237,29 @@ def _written(found: "Planned", form: PlanForm) -> str:
             return markdown.written(plan_sheet.sheet(found))
         case PlanForm.table:
             return table.written(plan_sheet.sheet(found), *width_and_colour())
+
+
+# ---------------------------------------------------------------------------------------- a model that is not here
+
+
+def _on_paper(options: "Options", config: Path | None, overrides: tuple[str, ...], form: PlanForm) -> None:
+    from costopt.distributing.on_paper import on_paper
+    from costopt.pricing import book
+
+    found = on_paper(options, config, overrides, book.current())
+    print_text(_written_paper(found, form, datetime.date.today()))
+    if found.choice is None:
+        raise typer.Exit(NOT_MET)
+
+
+def _written_paper(found: "Paper", form: PlanForm, today: datetime.date) -> str:
+    from costopt.distributing import paper_facts, paper_sheet
+    from costopt.reports import markdown, table
+
+    match form:
+        case PlanForm.json:
+            return paper_facts.written(found, today)
+        case PlanForm.markdown:
+            return markdown.written(paper_sheet.sheet(found, today))
+        case PlanForm.table:
+            return table.written(paper_sheet.sheet(found, today), *width_and_colour())

@@ -6,8 +6,8 @@ from typing import Literal
 
 from costopt import units
 from costopt.powering import carbon
-from costopt.powering.draws import Draw
 from costopt.powering.buildings import Site
+from costopt.powering.draws import Draw
 from costopt.verdict import Interval
 
 

@@ -7,11 +7,11 @@ from costopt.measuring.devices import device_of
 from costopt.planning.bills import Egress
 from costopt.planning.places import Place
 from costopt.powering import draws, grids, routes
+from costopt.powering.buildings import USD_PER_KWH, Site, pue_of
 from costopt.powering.draws import Draw
 from costopt.powering.energy_file import DataAsked, EnergyAsked
 from costopt.powering.footprints import Limits, Power
 from costopt.powering.grids import Grid
-from costopt.powering.buildings import USD_PER_KWH, Site, pue_of
 from costopt.pricing.book import Book
 from costopt.records import Plan, Run, Spec, Value
 from costopt.verdict import Quote

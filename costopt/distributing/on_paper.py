@@ -1,0 +1,16 @@
+"""The whole of `costopt plan --arch`: a model that is not here, on every machine of the price book."""
+
+from pathlib import Path
+
+from costopt.distributing import paper, paper_asked
+from costopt.distributing.paper import Paper
+from costopt.distributing.paper_asked import Options
+from costopt.pricing.book import Book
+
+
+def on_paper(options: Options, config: Path | None, overrides: tuple[str, ...], book: Book) -> Paper:
+    """The plan; `machines` in the traffic file narrows it. Raises UsageError and ConfigError in words."""
+    asked = paper_asked.read(options, config, overrides, book)
+    wanted = asked.traffic.machines
+    offers = [one for one in book.offers.values() if wanted is None or one.instance in wanted]
+    return paper.on_all(asked, offers)
