@@ -80,7 +80,7 @@ def words(place: UserFolder, model: str = "", **more: Any) -> str:
     """What `plan` says no with, called as the command line would."""
     named = place.folder / model if model else None
     with pytest.raises(UsageError) as refused:
-        plan(place.folder / "traffic.yaml", model=named, out=place.folder / "refused", **more)
+        plan(config=place.folder / "traffic.yaml", model=named, out=place.folder / "refused", **more)
     assert not list((place.folder / "refused").glob("*/run.json"))
     return str(refused.value)
 
