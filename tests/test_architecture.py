@@ -126,6 +126,7 @@ LAYERS = (
     {"plan_words"},
     {"answer"},
     {"plan_sheet", "plan_facts"},
+    {"price_lines"},
     {"run_lines", "fleet_lines"},
     {"bill_lines", "model_lines"},
     {"explanation"},

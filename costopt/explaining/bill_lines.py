@@ -23,6 +23,9 @@ def _month(row: Row, bill: Bill, asked: Asked) -> Iterator[Line]:
     hours = asked.hours_per_month
     values = {"mean": asked.demand.mean_per_s, "hours": hours}
     formula = f"mean * {SECONDS_PER_HOUR} * hours"
+    source = ", ".join(part for part in (row.place.source, row.place.as_of) if part)
+    instance = f"an hour of {row.place.instance}"
+    yield Line(instance, "as its source has it", "", row.place.usd_per_hour, "USD/hour", "given", source)
     yield filled("requests a month", formula, values, bill.requests, "requests", "modelled", "the traffic file")
     parts = tuple(_parts(row, bill, asked))
     yield from parts
@@ -32,9 +35,8 @@ def _month(row: Row, bill: Bill, asked: Asked) -> Iterator[Line]:
 def _parts(row: Row, bill: Bill, asked: Asked) -> Iterator[Line]:
     """What is added up."""
     place, egress = row.place, asked.egress
-    source = ", ".join(part for part in (place.source, place.as_of) if part)
     values = {"paid": row.paid, "price": place.usd_per_hour, "hours": asked.hours_per_month}
-    yield filled("compute", "paid * price * hours", values, bill.compute_usd, "USD", "modelled", source)
+    yield filled("compute", "paid * price * hours", values, bill.compute_usd, "USD", "modelled")
     if egress is not None:
         sent = {"requests": bill.requests, "bytes": egress.bytes_per_response, "usd_per_GB": egress.usd_per_gb}
         formula = f"requests * bytes / {BYTES_PER_GB:.0f} * usd_per_GB"

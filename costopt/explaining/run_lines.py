@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from costopt import units
 from costopt.explaining.chosen import in_words
 from costopt.explaining.lines import Label, Line, Section, Unit, filled
+from costopt.explaining.price_lines import price
 from costopt.judging.cost import MILLION, SECONDS_PER_HOUR
 from costopt.judging.objectives import known
 from costopt.planning import bills
@@ -45,7 +46,7 @@ def sections(about: Explained) -> tuple[Section, ...]:
     """All of them in order; the original is not held against itself."""
     compressed = about.row.candidate.id != about.original.candidate.id
     found = [
-        Section("The price", (price(about.quote),)),
+        Section("The price", tuple(price(about.quote, about.plan.price))),
         Section(f"A million inferences: {in_words(about.row.candidate)}", tuple(_million(about, about.row))),
     ]
     if compressed:
@@ -57,13 +58,6 @@ def sections(about: Explained) -> tuple[Section, ...]:
             Section("What it saves", tuple(_saving(about))),
         ]
     return tuple(section for section in found if section.lines)
-
-
-def price(quote: Quote) -> Line:
-    """What an hour of the machine costs, who says so and when."""
-    dated = f"{quote.source}, {quote.as_of}" if quote.as_of else quote.source
-    name = quote.instance or "the machine of the run"
-    return Line(f"price of {name}", "as listed", "", quote.usd_per_hour, "USD/hour", "given", dated, words=quote.note)
 
 
 # ---------------------------------------------------------------------------------------- a million inferences
