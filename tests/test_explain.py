@@ -214,6 +214,16 @@ def test_what_was_timed_on_another_makers_processor_is_projected() -> None:
     assert {line.name: line.label for line in lines_of(of_run())}["saturated"] == "measured"
 
 
+def test_what_is_worked_out_from_a_projection_is_no_better_than_it(tmp_path: Path) -> None:
+    bigger = factories.plan(usd_per_hour=0.2, instance="aws/c7i.xlarge")
+    found = explanation.of_plan(answer(tmp_path, BUSY + EGRESS, plan=bigger))
+    labels = {line.name: line.label for line in lines_of(found)}
+    assert {labels[one] for one in ("mean call", "machines", "p99, simulated", "bill of a month", "saturated")} == {
+        "projected"
+    }
+    assert (labels["requests a month"], labels["egress"], labels["mean traffic"]) == ("modelled", "modelled", "given")
+
+
 def test_only_an_original_is_explained_without_holding_it_against_itself(tmp_path: Path) -> None:
     found = of_run(found=FOUND[:1])
     assert [section.title for section in found.sections][1:2] == ["A million inferences: the original on cpu"]
