@@ -19,7 +19,7 @@ from costopt.benching import contenders
 from costopt.benching.contenders import Model
 from costopt.benching.measurements import BenchPlan
 from costopt.disk import faults
-from costopt.errors import UsageError
+from costopt.errors import CostoptError, UsageError
 from costopt.journal import Journal
 from costopt.records import Data, ModelSource, Plan, Spec, short_hash
 from costopt.sampling import made_up
@@ -67,7 +67,13 @@ def measure(asked: Alone, out: Path, watcher: Watcher | None = None) -> Journal:
         seed=asked.seed,
         race=False,
     )
-    _, journal = compress(ModelSource(asked.model), plan, out, watcher)
+    try:
+        _, journal = compress(ModelSource(asked.model), plan, out, watcher)
+    except CostoptError as problem:
+        if asked.inputs is not None or problem.exit_code != CostoptError.exit_code:
+            raise
+        words = "its inputs were random, and real ones may not break it: give some with --inputs"
+        raise CostoptError(f"{asked.model}: {problem}; {words}") from problem
     return journal
 
 
@@ -83,6 +89,7 @@ def _inputs(asked: Alone, out: Path) -> Path:
         scratch = folder / "scratch"
         (model,) = contenders.models(_as_bench(asked), (source,), scratch)
         _refuse_batches(model)
+        _refuse_dimensions(model, asked)
         _write(model.samples, file)
         shutil.rmtree(scratch, ignore_errors=True)
     return file
@@ -102,6 +109,19 @@ def _refuse_batches(model: Model) -> None:
             f"{model.name} takes batches of {only} only, and a plan takes one request a call: export it with a first "
             "axis that varies, or with 1"
         )
+
+
+def _refuse_dimensions(model: Model, asked: Alone) -> None:
+    """Lengths are for axes that vary, and for random inputs: real ones have theirs. Raises UsageError."""
+    axes = {axis for one in model.graph.inputs for axis in one.shape[1:] if isinstance(axis, str)}
+    for name, length in asked.dimensions.items():
+        if asked.inputs is not None:
+            raise UsageError(
+                f"--dim {name}={length}: the inputs that were given have lengths of their own: leave it out"
+            )
+        if name not in axes:
+            words = ", ".join(sorted(axes)) or "none"
+            raise UsageError(f"--dim {name}={length}: {model.name} has no such axis; those that vary: {words}")
 
 
 def _write(samples: Samples, file: Path) -> None:

@@ -200,6 +200,11 @@ def inputs_of(
     """
     by_name = {one.name: one for one in told}
     names = (*names, *(name for name in by_name if name not in names))  # an argument with a default, asked for by name
+    if not arrays and not set(names) <= set(by_name):
+        raise ModelFileError(
+            f"the model takes {', '.join(names)}, and its file does not say of which shape and type: give real inputs "
+            "with --inputs evaluation.npz"
+        )
     _, inputs = target_apart(arrays, len(names))
     named = {array.name: array for array in inputs}
     if not set(names) <= set(named) | set(by_name) and len(inputs) != len(names):

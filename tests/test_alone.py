@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from onnx import TensorProto, helper, save
 
+from costopt.build import inputs_of
 from costopt.commands.plan import plan
-from costopt.errors import UsageError
+from costopt.errors import ModelFileError, UsageError
 from costopt.journal import Journal
 from tests import user_folder
 from tests.user_folder import UserFolder
@@ -19,11 +20,11 @@ TRAFFIC = "requests_per_second: 5\npeak_to_mean: 2\np50_ms: 100\n"
 QUICK = ("--measure", "--provider", "cpu", "--config", "traffic.yaml", "--machine", "aws/c7i.large")
 
 
-def doubling(path: Path, first_axis: int | str, second_axis: int | str = 64) -> None:
-    """A model of one operator whose input has a name that `np.savez` can't take."""
+def one_operator(path: Path, operator: str, first_axis: int | str, second_axis: int | str = 64) -> None:
+    """A model whose input has a name that `np.savez` can't take."""
     given = helper.make_tensor_value_info("file", TensorProto.FLOAT, (first_axis, second_axis))
     out = helper.make_tensor_value_info("out", TensorProto.FLOAT, (first_axis, second_axis))
-    graph = helper.make_graph([helper.make_node("Add", ["file", "file"], ["out"])], "g", [given], [out])
+    graph = helper.make_graph([helper.make_node(operator, ["file"], ["out"])], "g", [given], [out])
     save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
 
 
@@ -31,9 +32,9 @@ def doubling(path: Path, first_axis: int | str, second_axis: int | str = 64) -> 
 def place(tmp_path_factory: pytest.TempPathFactory) -> UserFolder:
     place = user_folder.make(tmp_path_factory.mktemp("alone"))
     (place.folder / "traffic.yaml").write_text(TRAFFIC)
-    doubling(place.folder / "doubling.onnx", "batch")
-    doubling(place.folder / "eights.onnx", 8)
-    doubling(place.folder / "lengths.onnx", "batch", "length")
+    one_operator(place.folder / "sine.onnx", "Sin", "batch")
+    one_operator(place.folder / "eights.onnx", "Sin", 8)
+    one_operator(place.folder / "lengths.onnx", "Sin", "batch", "length")
     return place
 
 
@@ -47,7 +48,7 @@ def run_of(place: UserFolder, ended: "subprocess.CompletedProcess[str]") -> Jour
 
 @pytest.mark.alone
 def test_a_model_alone_is_measured_kept_as_a_run_and_planned_with(place: UserFolder) -> None:
-    first = measured(place, "--model", "doubling.onnx")
+    first = measured(place, "--model", "sine.onnx")
     assert first.returncode == 0, first.stderr
     assert "the original on cpu, served by 1 aws/c7i.large, costs $65.15 a month" in first.stdout
     assert "inputs were made up at random" in first.stdout
@@ -55,7 +56,7 @@ def test_a_model_alone_is_measured_kept_as_a_run_and_planned_with(place: UserFol
     journal = run_of(place, first)
     lines = (journal.folder / "outcomes.jsonl").read_bytes()
 
-    again = measured(place, "--model", "doubling.onnx")
+    again = measured(place, "--model", "sine.onnx")
     assert again.stdout == first.stdout
     assert (journal.folder / "outcomes.jsonl").read_bytes() == lines  # nothing was measured a second time
 
@@ -63,6 +64,9 @@ def test_a_model_alone_is_measured_kept_as_a_run_and_planned_with(place: UserFol
     assert told["compressing"] is None
     assert {row["candidate"] for row in told["rows"]} == {journal.run().baseline}
     assert any(note.startswith("inputs were made up at random") for note in told["notes"])
+
+    other = place.run("plan", journal.folder.name, "--config", "traffic.yaml", "--machine", "aws/m7i.large")
+    assert "served by 1 aws/m7i.large, costs $73.58 a month" in other.stdout
 
 
 @pytest.mark.alone
@@ -74,6 +78,22 @@ def test_inputs_may_be_given_and_their_labels_are_not_looked_at(place: UserFolde
     run = run_of(place, ended).run()
     assert (run.against, run.metric.name) == ("original", "cosine")
     assert not any("calibration" in note or "labels" in note for note in run.notes)
+
+
+@pytest.mark.alone
+@pytest.mark.slow
+def test_a_model_that_random_inputs_break_says_so(place: UserFolder) -> None:
+    one_operator(place.folder / "log.onnx", "Log", "batch")
+    ended = measured(place, "--model", "log.onnx")
+    assert ended.returncode == 1
+    assert "its inputs were random, and real ones may not break it: give some with --inputs" in ended.stderr
+
+
+def test_a_file_that_does_not_describe_its_inputs_asks_for_some() -> None:
+    with pytest.raises(
+        ModelFileError, match=r"the model takes x, y, and its file does not say .*: give real inputs with"
+    ):
+        inputs_of(("x", "y"), (), ())
 
 
 def words(place: UserFolder, model: str = "", **more: Any) -> str:
@@ -101,10 +121,17 @@ HERE: Mapping[str, Any] = {"measure": True, "machine": "aws/c7i.large", "provide
         ("absent.onnx", HERE, "there is no file "),
         ("eights.onnx", HERE, "takes batches of 8 only, and a plan takes one request a call"),
         ("lengths.onnx", HERE, "or --dim length=128"),
+        ("sine.onnx", {**HERE, "dim": ["n=3"]}, "--dim n=3: sine.onnx has no such axis; those that vary: none"),
+        (
+            "model.onnx",
+            {**HERE, "inputs": "{folder}/evaluation.npz", "dim": ["a=3"]},
+            "--dim a=3: the inputs that were given have",
+        ),
         ("model.onnx", {**HERE, "inputs": "absent.npz"}, "--inputs: no such file: absent.npz"),
     ],
 )
 def test_what_cannot_be_planned_with_is_refused_before_anything_is_measured(
     place: UserFolder, model: str, more: Mapping[str, Any], said: str
 ) -> None:
-    assert said in words(place, model, **more)
+    inside = {key: one.format(folder=place.folder) if isinstance(one, str) else one for key, one in more.items()}
+    assert said in words(place, model, **inside)

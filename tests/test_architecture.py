@@ -138,6 +138,7 @@ LAYERS = (
     {"plan_words", "energy_words", "energy_facts"},
     {"answer"},
     {"plan_sheet", "plan_facts"},
+    {"price_lines"},
     {"run_lines", "fleet_lines"},
     {"bill_lines", "model_lines"},
     {"explanation"},

@@ -23,7 +23,7 @@ from costopt.explaining.lines import Line
 from costopt.journal import Journal
 from costopt.judging.choose import judge
 from costopt.planning import theory
-from costopt.records import Measured, Plan, Skipped
+from costopt.records import Measured, Plan, Skipped, Spec
 from costopt.reports import markdown, table
 from tests import factories
 from tests.factories import measured, recipe
@@ -49,6 +49,20 @@ def value(found: Explanation, name: str, section: str = "") -> float:
     known = next(line.value for one in whole for line in one.lines if line.name == name)
     assert known is not None
     return known
+
+
+PRICES = (
+    Spec("table", {"instance": "aws/c7i.large", "discount": 0.2}),
+    Spec("fixed", {"instance": "", "usd_per_hour": 0.05, "discount": 0.1}),
+    Spec("owned", {"purchase_usd": 4000.0, "years": 4.0, "watts": 300.0, "usd_per_kwh": 0.15}),
+    Spec(
+        "owned",
+        {
+            "purchase_usd": 4000.0, "years": 4.0, "watts": 300.0, "usd_per_kwh": 0.15, "pue": 1.2,
+            "staff_share_usd_per_year": 500.0, "utilisation": 0.6,
+        },
+    ),
+)  # fmt: skip
 
 
 # ---------------------------------------------------------------------------------------- formulas
@@ -88,6 +102,7 @@ def explanations(tmp_path: Path) -> Iterator[Explanation]:
     names = ("original", "int8_static", "slim + int8_static", "fp16")
     for plan in (PLAN, WITH_TRAFFIC, replace(PLAN, budget=replace(PLAN.budget, size_mb=0.1))):
         yield from (of_run(name, plan) for name in (None, *names))
+    yield from (of_run(plan=replace(PLAN, price=price)) for price in PRICES)
     for text in (BUSY, BUSY + EGRESS, QUIET, "requests_per_second: 5\np99_ms: 0.1\n", "requests_per_second: 9000\n"):
         planned = answer(tmp_path, text)
         yield from (explanation.of_plan(planned, name) for name in (None, *names))
@@ -97,9 +112,11 @@ def test_every_filled_formula_gives_the_value_beside_it(every: tuple[Explanation
     filled = [line for found in every for line in lines_of(found) if line.filled]
     assert len({line.name for line in filled}) > 25
     for line in filled:
-        # Six digits of each number are written, so a formula is good to a few millionths, a difference less so.
-        room = 1e-4 if " - " in line.filled else 0.0
-        assert worked_out(ast.parse(line.filled, mode="eval")) == pytest.approx(line.value, rel=3e-5, abs=room), line
+        whole = ast.parse(line.filled, mode="eval")
+        # Numbers are written to five digits or six: a formula is as good as that, and a difference as what it is of.
+        differences = [one for one in ast.walk(whole) if isinstance(one, ast.BinOp) and isinstance(one.op, ast.Sub)]
+        room = 1e-5 * max((abs(worked_out(side)) for one in differences for side in (one.left, one.right)), default=0.0)
+        assert worked_out(whole) == pytest.approx(line.value, rel=3e-5, abs=room), line
 
 
 def test_every_formulas_names_are_filled_in(every: tuple[Explanation, ...]) -> None:
@@ -141,6 +158,13 @@ def test_a_run_is_explained_with_the_figures_of_its_report() -> None:
     drop = next(line for line in lines_of(found) if line.name == "drop of top1")
     assert row.drop is not None
     assert (drop.value, drop.low, drop.high) == (row.drop.drop.value, row.drop.drop.low, row.drop.drop.high)
+
+
+def test_a_machine_of_ones_own_is_explained_in_its_parts() -> None:
+    found = of_run(plan=replace(PLAN, price=PRICES[-1]))
+    parts = [value(found, f"{part} of an hour") for part in ("purchase", "staff", "power")]
+    assert parts == pytest.approx([0.1903, 0.0951, 0.3 * 1.2 * 0.15], rel=1e-3)
+    assert value(found, "an hour of the machine") == pytest.approx(sum(parts))
 
 
 def test_a_traffic_is_explained_with_the_figures_of_the_plan(tmp_path: Path) -> None:
@@ -188,6 +212,16 @@ def test_what_was_timed_on_another_makers_processor_is_projected() -> None:
     labels = {line.name: line.label for line in lines_of(explanation.of_run(amd, PLAN, FOUND, None, BOOK, TODAY))}
     assert (labels["saturated"], labels["speed-up"]) == ("projected", "measured")
     assert {line.name: line.label for line in lines_of(of_run())}["saturated"] == "measured"
+
+
+def test_what_is_worked_out_from_a_projection_is_no_better_than_it(tmp_path: Path) -> None:
+    bigger = factories.plan(usd_per_hour=0.2, instance="aws/c7i.xlarge")
+    found = explanation.of_plan(answer(tmp_path, BUSY + EGRESS, plan=bigger))
+    labels = {line.name: line.label for line in lines_of(found)}
+    assert {labels[one] for one in ("mean call", "machines", "p99, simulated", "bill of a month", "saturated")} == {
+        "projected"
+    }
+    assert (labels["requests a month"], labels["egress"], labels["mean traffic"]) == ("modelled", "modelled", "given")
 
 
 def test_only_an_original_is_explained_without_holding_it_against_itself(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 cost_models     four simple cost models by name: compression, distribution, total cost, total efficiency
 lines           what a line is, and how a formula is filled in
 chosen          which candidate is explained: the one that was chosen, or one that is named
+price_lines     what an hour of the machine costs
 run_lines       a finished run: price, time, cost of a million, accuracy, what finding out cost
 fleet_lines     a candidate for a traffic: demand, calls, queue, machines
 bill_lines      what that costs a month, and what it saves

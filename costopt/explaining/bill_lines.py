@@ -5,7 +5,7 @@ A further line of the bill is one more line of `_parts`: the sum follows.
 
 from collections.abc import Iterator
 
-from costopt.explaining.lines import Line, Section, filled
+from costopt.explaining.lines import Line, Section, derived, filled
 from costopt.explaining.run_lines import break_even
 from costopt.judging.cost import MILLION, SECONDS_PER_HOUR
 from costopt.planning.answer import Compressing
@@ -23,18 +23,20 @@ def _month(row: Row, bill: Bill, asked: Asked) -> Iterator[Line]:
     hours = asked.hours_per_month
     values = {"mean": asked.demand.mean_per_s, "hours": hours}
     formula = f"mean * {SECONDS_PER_HOUR} * hours"
+    source = ", ".join(part for part in (row.place.source, row.place.as_of) if part)
+    instance = f"an hour of {row.place.instance}"
+    yield Line(instance, "as its source has it", "", row.place.usd_per_hour, "USD/hour", "given", source)
     yield filled("requests a month", formula, values, bill.requests, "requests", "modelled", "the traffic file")
     parts = tuple(_parts(row, bill, asked))
     yield from parts
-    yield filled("bill of a month", *_sum(parts), bill.usd, "USD", "modelled")
+    yield filled("bill of a month", *_sum(parts), bill.usd, "USD", derived(row.place.label))
 
 
 def _parts(row: Row, bill: Bill, asked: Asked) -> Iterator[Line]:
     """What is added up."""
     place, egress = row.place, asked.egress
-    source = ", ".join(part for part in (place.source, place.as_of) if part)
     values = {"paid": row.paid, "price": place.usd_per_hour, "hours": asked.hours_per_month}
-    yield filled("compute", "paid * price * hours", values, bill.compute_usd, "USD", "modelled", source)
+    yield filled("compute", "paid * price * hours", values, bill.compute_usd, "USD", derived(row.place.label))
     if egress is not None:
         sent = {"requests": bill.requests, "bytes": egress.bytes_per_response, "usd_per_GB": egress.usd_per_gb}
         formula = f"requests * bytes / {BYTES_PER_GB:.0f} * usd_per_GB"
@@ -59,15 +61,23 @@ def _million(row: Row) -> Iterator[Line]:
     if row.at_promise is not None and row.highest_per_s is not None:
         words = "rate that they bear with the promise kept"
         yield Line(
-            "highest rate", words, "", row.highest_per_s, "requests/s", "modelled", "capacity curves by simulation"
+            "highest rate",
+            words,
+            "",
+            row.highest_per_s,
+            "requests/s",
+            derived(row.place.label),
+            "capacity curves by simulation",
         )
         values = {"paid": row.paid, "price": place.usd_per_hour, "rate": row.highest_per_s}
         formula = f"paid * price / {SECONDS_PER_HOUR} / rate * {MILLION}"
-        yield filled("at the highest rate", formula, values, row.at_promise, "USD/million", "modelled")
+        yield filled("at the highest rate", formula, values, row.at_promise, "USD/million", derived(row.place.label))
     if row.bill is not None:
         values = {"bill": row.bill.usd, "requests": row.bill.requests}
         formula = f"bill / requests * {MILLION}"
-        yield filled("at this traffic", formula, values, row.bill.usd_per_million, "USD/million", "modelled")
+        yield filled(
+            "at this traffic", formula, values, row.bill.usd_per_million, "USD/million", derived(row.place.label)
+        )
 
 
 def saving(row: Row, found: Compressing | None, asked: Asked) -> Section:
@@ -80,15 +90,15 @@ def _saving(row: Row, found: Compressing, asked: Asked) -> Iterator[Line]:
     if original is None or original.bill is None or row.bill is None or found.saved_usd is None or found.even is None:
         return
     values = {"original": original.bill.usd, "candidate": row.bill.usd}
-    yield filled("saved a month", "original - candidate", values, found.saved_usd, "USD", "modelled")
+    yield filled("saved a month", "original - candidate", values, found.saved_usd, "USD", derived(row.place.label))
     values = {"machine": found.machine_usd, "work": asked.work_usd}
     formula = "machine + work"
     words = "the run's time limit at its price, at most; people's time as given"
     yield filled("spent on compressing", formula, values, found.even.usd, "USD", "modelled", words=words)
     values = {"spent": found.even.usd, "saved": found.saved_usd, "requests": row.bill.requests}
-    yield break_even(found.even, values)
+    yield break_even(found.even, values, derived(row.place.label))
     if found.even.days is None:
         return
     values = {"spent": found.even.usd, "saved": found.saved_usd, "hours": asked.hours_per_month}
     formula = f"spent / saved * hours / {HOURS_PER_DAY:.0f}"
-    yield filled("break-even, in time", formula, values, found.even.days, "days", "modelled")
+    yield filled("break-even, in time", formula, values, found.even.days, "days", derived(row.place.label))

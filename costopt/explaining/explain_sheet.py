@@ -11,8 +11,9 @@ FORMULA_WIDTH = 34
 """Columns that a formula may take in a terminal before it goes on below."""
 
 LABELS = (
-    "measured: clocked here; projected: carried over to another machine, within a band; modelled: worked out; given: "
-    "told by a file or a price list"
+    "measured: clocked on this machine; calibrated: scaled by a reference run there; projected: carried over from "
+    "another machine, or worked out from what was; modelled: worked out from what was measured or given; given: told "
+    "by a file"
 )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from costopt.errors import UsageError
 from costopt.explaining import bill_lines, fleet_lines, model_lines, run_lines
 from costopt.explaining.chosen import in_words, named
-from costopt.explaining.lines import Label, Section
+from costopt.explaining.lines import Label, Section, derived
 from costopt.explaining.run_lines import Explained
 from costopt.journal import Journal
 from costopt.judging.choose import judge
@@ -56,12 +56,12 @@ def of_run(
     sections = [*run_lines.sections(about)]
     if row is not original:
         sections.append(model_lines.compression(about))
-    words = "machine time of the run, once, at most"
+    spent = 0.0 if not row.candidate.recipe else about.finding_usd
+    words = model_lines.LEFT_ALONE if not row.candidate.recipe else "machine time of the run, once, at most"
     compute = known(known(row.usd).saturated)
-    sections.append(model_lines.total(compute, about.finding_usd, "the first million inferences, saturated", words))
-    told = report.headline if row.candidate.id == report.winner else f"{in_words(row.candidate)}: {row.lost}"
-    if report.winner is None:
-        told = report.headline
+    sections.append(model_lines.total(compute, spent, about.label, "the first million inferences, saturated", words))
+    as_asked = name is None or row.candidate.id == report.winner
+    told = report.headline if as_asked else f"{in_words(row.candidate)}: {row.lost}"
     return Explanation(
         run, row.candidate, quote.instance, report.winner is not None, told, _filled_ones(sections), report.notes
     )
@@ -169,8 +169,10 @@ def _models(row: Pair, found: Compressing | None, asked: Asked) -> list[Section]
     if row.bill is None:
         return []
     spent = 0.0 if found is None or row.service.is_original else found.machine_usd + asked.work_usd
-    words = "nothing: it is the original" if row.service.is_original else "spent on compressing, once"
-    sections = [model_lines.total(row.bill.usd, spent, "the first month", words), model_lines.efficiency(row, asked)]
+    words = model_lines.LEFT_ALONE if row.service.is_original else "spent on compressing, once"
+    label = derived(row.place.label)
+    sections = [model_lines.total(row.bill.usd, spent, label, "the first month", words)]
+    sections.append(model_lines.efficiency(row, asked))
     if asked.egress is not None:
         sections.append(model_lines.distribution(row, row.bill, asked.egress, asked))
     return sections

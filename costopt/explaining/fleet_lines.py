@@ -7,7 +7,7 @@ beside the simulation as a check by other means: it takes calls to be exponentia
 from collections.abc import Iterator
 
 from costopt import units
-from costopt.explaining.lines import Label, Line, Section, filled
+from costopt.explaining.lines import Line, Section, derived, filled
 from costopt.planning import theory
 from costopt.planning.places import BAND
 from costopt.planning.ranking import Row
@@ -57,15 +57,30 @@ def _fleet(row: Row, asked: Asked) -> Iterator[Line]:
         return
     peak, mean_s, services = asked.demand.peak_per_s, row.service.mean_s, row.place.services
     servers = row.instances * services
-    yield Line("machines", _why(asked), "", row.instances, "machines", "modelled", "capacity curves by simulation")
+    yield Line(
+        "machines",
+        _why(asked),
+        "",
+        row.instances,
+        "machines",
+        derived(row.place.label),
+        "capacity curves by simulation",
+    )
     yield filled(
         "servers", "machines * services", {"machines": row.instances, "services": services}, servers, "servers",
         row.place.label, words="calls at once",
     )  # fmt: skip
     offered = row.busiest_load * servers
-    yield filled("offered load a", "rate * seconds", {"rate": peak, "seconds": mean_s}, offered, "Erlang", "modelled")
+    yield filled(
+        "offered load a",
+        "rate * seconds",
+        {"rate": peak, "seconds": mean_s},
+        offered,
+        "Erlang",
+        derived(row.place.label),
+    )
     values = {"a": offered, "servers": servers}
-    yield filled("load, busiest time", "a / servers", values, row.busiest_load, "share", "modelled")
+    yield filled("load, busiest time", "a / servers", values, row.busiest_load, "share", derived(row.place.label))
     if asked.promise is not None and row.response_ms is not None:
         yield from _waits(row, asked.promise, peak, servers)
     yield from _paid(row, asked)
@@ -80,7 +95,16 @@ def _waits(row: Row, promise: Promise, rate: float, servers: int) -> Iterator[Li
     """The simulated response, and beside it what Erlang's formula makes of the wait alone; both at the slow end."""
     name = promise.name
     limit = f"the limit {units.given(promise.ms)} ms"
-    yield Line(f"{name}, simulated", "wait and call", "", row.response_ms, "ms", "modelled", SIMULATED, words=limit)
+    yield Line(
+        f"{name}, simulated",
+        "wait and call",
+        "",
+        row.response_ms,
+        "ms",
+        derived(row.place.label),
+        SIMULATED,
+        words=limit,
+    )
     mean_s = row.service.mean_s * (1 + row.band)
     values = {"c": servers, "rate": rate, "s": mean_s, "share": promise.share}
     waiting = theory.erlang_c(servers, rate * mean_s)
@@ -90,7 +114,7 @@ def _waits(row: Row, promise: Promise, rate: float, servers: int) -> Iterator[Li
         values,
         waiting,
         "share",
-        "modelled",
+        derived(row.place.label),
         ERLANG,
         words="calls as sized for",
     )
@@ -102,7 +126,7 @@ def _waits(row: Row, promise: Promise, rate: float, servers: int) -> Iterator[Li
         values,
         wait_ms,
         "ms",
-        "modelled",
+        derived(row.place.label),
         ERLANG,
         words="calls as sized for; a check of the simulation",
     )
@@ -110,7 +134,7 @@ def _waits(row: Row, promise: Promise, rate: float, servers: int) -> Iterator[Li
 
 def _paid(row: Row, asked: Asked) -> Iterator[Line]:
     values: dict[str, float] = {"machines": row.instances or 0, "spare": row.spare}
-    label: Label = "modelled"
+    label = derived(row.place.label)
     yield filled("machines paid", "machines + spare", values, row.paid, "machines", label, words="always on")
     if row.idle is not None:
         values = {

@@ -16,13 +16,18 @@ from typing import Literal
 from costopt import units
 
 Label = Literal["measured", "calibrated", "projected", "modelled", "given"]
-"""Where a figure comes from: clocked on this machine; scaled from a reference run on the target; carried over to
-another machine, within a band; computed by a model from other figures; or told by a file or a price list."""
+"""Where a figure comes from: clocked on the machine itself; scaled from a reference run on it; carried over from
+another machine, within a band; computed by a model from what was measured or given; or told by a file or a list."""
 
 Unit = Literal[
     "USD", "USD/hour", "USD/million", "ms", "requests/s", "requests", "days", "hours", "MB", "share", "times", "Erlang",
     "machines", "servers", "points", "score", "accuracy",
 ]  # fmt: skip
+
+
+def derived(label: Label) -> Label:
+    """The label of what is computed from times of this one: no model makes a projection better than it is."""
+    return "modelled" if label in ("measured", "given") else label
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from costopt.explaining import cost_models
-from costopt.explaining.lines import Line, Section, filled
+from costopt.explaining.lines import Label, Line, Section, derived, filled
 from costopt.explaining.run_lines import IN_TURNS, Explained
 from costopt.judging.objectives import known
 from costopt.planning.bills import Bill, Egress
@@ -12,6 +12,7 @@ from costopt.planning.ranking import Row
 from costopt.planning.traffic_file import Asked
 
 NOT_TOLD = "neither the run nor a file tells it"
+LEFT_ALONE = "nothing: it is the original"
 
 
 def compression(about: Explained) -> Section:
@@ -40,19 +41,19 @@ def _compression(about: Explained) -> Iterator[Line]:
     yield filled("compute saved", "C_compute * (1 - s)", values, saved.compute, "USD/million", about.label)
 
 
-def total(compute_usd: float, algorithm_usd: float, title: str, words: str) -> Section:
-    """The parts that are known, and their sum; `words` say what the algorithm's part is."""
+def total(compute_usd: float, algorithm_usd: float, label: Label, title: str, words: str) -> Section:
+    """The parts that are known, and their sum; `label` is that of the compute, `words` say what the algorithm is."""
     parts = {"compute": compute_usd, "algorithm": algorithm_usd, "efficiency": 0.0, "vertical": 0.0}
     value = cost_models.total(**parts)
     formula = "compute + algorithm + efficiency + vertical"
     return Section(
         f"The total cost model: {title}",
         (
-            Line("compute", "as above", "", compute_usd, "USD", "modelled"),
+            Line("compute", "as above", "", compute_usd, "USD", label),
             Line("algorithm", words, "", algorithm_usd, "USD", "modelled"),
             Line("efficiency", NOT_TOLD, "", None, "USD", "given"),
             Line("vertical", NOT_TOLD, "", None, "USD", "given"),
-            filled("total", formula, parts, value, "USD", "modelled", words="of the parts that are known"),
+            filled("total", formula, parts, value, "USD", derived(label), words="of the parts that are known"),
         ),
     )
 
@@ -63,7 +64,7 @@ def distribution(row: Row, bill: Bill, egress: Egress, asked: Asked) -> Section:
     values = {"C_resource": machine_usd, "n": row.paid, "C_communication": egress.usd_per_request, "m": bill.requests}
     value = cost_models.distributed(machine_usd, row.paid, egress.usd_per_request, bill.requests)
     formula = "C_resource * n + C_communication * m"
-    line = filled("machines and answers", formula, values, value, "USD", "modelled", words="a month")
+    line = filled("machines and answers", formula, values, value, "USD", derived(row.place.label), words="a month")
     return Section("The distribution model: C_resource * n + C_communication * m", (line,))
 
 
@@ -81,9 +82,11 @@ def efficiency(row: Row, asked: Asked) -> Section:
     return Section(
         title,
         (
-            Line("load, busiest time", "as above", "", shares[0], "share", "modelled"),
+            Line("load, busiest time", "as above", "", shares[0], "share", derived(row.place.label)),
             filled("mean of the peak", "mean / peak", rates, shares[1], "share", "given"),
-            filled("machines that serve", "machines / paid", machines, shares[2], "share", "modelled"),
-            filled("paid time that serves", "load * of_peak * serving", values, value, "share", "modelled"),
+            filled("machines that serve", "machines / paid", machines, shares[2], "share", derived(row.place.label)),
+            filled(
+                "paid time that serves", "load * of_peak * serving", values, value, "share", derived(row.place.label)
+            ),
         ),
     )

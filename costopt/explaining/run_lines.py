@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 from costopt import units
 from costopt.explaining.chosen import in_words
-from costopt.explaining.lines import Label, Line, Section, Unit, filled
+from costopt.explaining.lines import Label, Line, Section, Unit, derived, filled
+from costopt.explaining.price_lines import price
 from costopt.judging.cost import MILLION, SECONDS_PER_HOUR
 from costopt.judging.objectives import known
 from costopt.planning import bills
@@ -45,7 +46,7 @@ def sections(about: Explained) -> tuple[Section, ...]:
     """All of them in order; the original is not held against itself."""
     compressed = about.row.candidate.id != about.original.candidate.id
     found = [
-        Section("The price", (price(about.quote),)),
+        Section("The price", tuple(price(about.quote, about.plan.price))),
         Section(f"A million inferences: {in_words(about.row.candidate)}", tuple(_million(about, about.row))),
     ]
     if compressed:
@@ -57,13 +58,6 @@ def sections(about: Explained) -> tuple[Section, ...]:
             Section("What it saves", tuple(_saving(about))),
         ]
     return tuple(section for section in found if section.lines)
-
-
-def price(quote: Quote) -> Line:
-    """What an hour of the machine costs, who says so and when."""
-    dated = f"{quote.source}, {quote.as_of}" if quote.as_of else quote.source
-    name = quote.instance or "the machine of the run"
-    return Line(f"price of {name}", "as listed", "", quote.usd_per_hour, "USD/hour", "given", dated, words=quote.note)
 
 
 # ---------------------------------------------------------------------------------------- a million inferences
@@ -99,10 +93,12 @@ def _at_traffic(about: Explained, row: Row, seconds: float) -> Iterator[Line]:
     values = {"mean": mean, "peak_to_mean": peak, "seconds": seconds}
     yield Line("mean traffic", "as given", "", mean, "requests/s", "given", THE_BUDGET)
     formula = "max(1, ceil(mean * peak_to_mean * seconds))"
-    yield filled("machines", formula, values, usd.instances, "machines", "modelled", words="full load, no queue")
+    yield filled(
+        "machines", formula, values, usd.instances, "machines", derived(about.label), words="full load, no queue"
+    )
     values = {"machines": usd.instances, "price": about.quote.usd_per_hour, "mean": mean}
     formula = f"machines * price / (mean * {SECONDS_PER_HOUR}) * {MILLION}"
-    yield filled("at that traffic", formula, values, usd.at_traffic, "USD/million", "modelled")
+    yield filled("at that traffic", formula, values, usd.at_traffic, "USD/million", derived(about.label))
 
 
 # ---------------------------------------------------------------------------------------- against the original
@@ -137,14 +133,14 @@ def _saving(about: Explained) -> Iterator[Line]:
     at_traffic = known(about.row.usd).at_traffic is not None
     before, after = (_per_million(row, at_traffic) for row in (about.original, about.row))
     where = "at that traffic" if at_traffic else "saturated"
-    label: Label = "modelled" if at_traffic else about.label
+    label = derived(about.label) if at_traffic else about.label
     values = {"original": before, "candidate": after}
     yield filled(f"saved, {where}", "original - candidate", values, before - after, "USD/million", label)
     values = {"limit": about.plan.time_limit_s, "price": about.quote.usd_per_hour}
     formula = f"limit / {SECONDS_PER_HOUR} * price"
     yield filled("machine time of the run", formula, values, about.finding_usd, "USD", "modelled", words="at most")
     even = bills.break_even(about.finding_usd, before - after, MILLION, HOURS_PER_DAY)
-    yield break_even(even, {"spent": even.usd, "saved": before - after, "requests": MILLION})
+    yield break_even(even, {"spent": even.usd, "saved": before - after, "requests": MILLION}, derived(label))
 
 
 def _per_million(row: Row, at_traffic: bool) -> float:
@@ -152,8 +148,8 @@ def _per_million(row: Row, at_traffic: bool) -> float:
     return known(usd.at_traffic if at_traffic else usd.saturated)
 
 
-def break_even(even: BreakEven, values: Mapping[str, float]) -> Line:
+def break_even(even: BreakEven, values: Mapping[str, float], label: Label) -> Line:
     """After how many requests what was `spent` is back, by `values`: so many `requests` have `saved` so much."""
     if even.requests is None:
-        return Line("break-even", "spent / saved", "", None, "requests", "modelled", words="never: nothing is saved")
-    return filled("break-even", "ceil(spent / saved * requests)", values, even.requests, "requests", "modelled")
+        return Line("break-even", "spent / saved", "", None, "requests", label, words="never: nothing is saved")
+    return filled("break-even", "ceil(spent / saved * requests)", values, even.requests, "requests", label)
