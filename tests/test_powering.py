@@ -243,7 +243,7 @@ def spanned(low: float, value: float, high: float) -> Footprint:
         (
             3.0,
             "open",
-            "CO2e 2.00 kg a month is modelled, and its band [1.00, 4.00] holds the limit 3: measure at the plug",
+            "CO2e 2.00 kg a month is modelled, and its band [1.00, 4.00] holds the limit 3: give energy.watts and",
         ),
         (1.5, "open", "holds the limit 1.5"),
         (0.5, "missed", "CO2e 2.00 kg a month (modelled, [1.00, 4.00]), the limit 0.5"),

@@ -106,7 +106,8 @@ def _check(span: Interval | None, bound: float | None, what: str, unit: str) -> 
     if span.low > bound:
         return "missed", f"{told} (modelled, {_ends(span)}), {limit}"
     if span.high > bound:
-        return "open", f"{told} is modelled, and its band {_ends(span)} holds {limit}: measure at the plug"
+        remedy = "give energy.watts and energy.idle_watts, measured at the plug"
+        return "open", f"{told} is modelled, and its band {_ends(span)} holds {limit}: {remedy}"
     return "kept", ""
 
 
