@@ -149,6 +149,7 @@ def test_power_caps_are_advised_for_an_own_gpu_that_is_named(tmp_path: Path) -> 
     text = shown(answer(tmp_path, "energy: {grid: FRA, gpu: V100}\n", OWNED))
     assert "power cap of a V100: least energy at 50 % of 250 W, 23 % less for 20 % more time" in text
     assert "that cap saves about $" in text
+    assert "so it pays only in hours that are idle anyway: the load at the busiest time would go from 60 % to 72 %" in text
     assert "to a tenant" not in text
 
 

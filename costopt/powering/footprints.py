@@ -50,11 +50,11 @@ def footprint(draw: Draw, fleet: Fleet, site: Site) -> Footprint:
     watts = _times(Interval(middle.value, least.low, most.high), machines)
     grams = None if site.grid is None else site.grid.grams_co2e_per_kwh
     energy = _times(watts, carbon.kwh(1.0, hours, site.pue))
-    joules = _times(watts, site.pue / mean_per_s)
-    idle = draw.idle_w * machines
+    one = carbon.per_inference(watts.value, draw.idle_w * machines, mean_per_s, site.pue)
+    joules = _times(watts, carbon.per_inference(1.0, 0.0, mean_per_s, site.pue).joules)
     return Footprint(
         watts=watts,
-        idle_share=idle / watts.value if watts.value else 0.0,
+        idle_share=one.idle_share,
         kwh=energy,
         usd=_times(energy, site.usd_per_kwh),
         joules_per_request=joules,
