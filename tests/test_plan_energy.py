@@ -149,7 +149,9 @@ def test_power_caps_are_advised_for_an_own_gpu_that_is_named(tmp_path: Path) -> 
     text = shown(answer(tmp_path, "energy: {grid: FRA, gpu: V100}\n", OWNED))
     assert "power cap of a V100: least energy at 50 % of 250 W, 23 % less for 20 % more time" in text
     assert "that cap saves about $" in text
-    assert "so it pays only in hours that are idle anyway: the load at the busiest time would go from 60 % to 72 %" in text
+    assert (
+        "so it pays only in hours that are idle anyway: the load at the busiest time would go from 60 % to 72 %" in text
+    )
     assert "to a tenant" not in text
 
 
@@ -167,6 +169,9 @@ def test_the_datas_way_is_on_the_bill(tmp_path: Path, path: str, gigabytes_paid:
     millions = found.choice.bill.requests / 1e6
     assert found.choice.bill.egress_usd == pytest.approx(gigabytes_paid / 1000 * usd_per_gb * millions)
     assert ("network energy: left out" in shown(found)) == (path == "same_zone")
+    told = facts(found)["data"]
+    assert (told["path"], told["wire_bytes_per_request"]) == (path, 5100.0)
+    assert (told["network_kwh_per_month"] is None) == (path == "same_zone")
 
 
 def test_packing_costs_processor_time_that_is_named(tmp_path: Path) -> None:

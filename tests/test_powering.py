@@ -17,7 +17,7 @@ from costopt.powering.footprints import Fleet, Footprint, Limits
 from costopt.powering.routes import Route
 from costopt.powering.sites import Site, pue_of
 from costopt.pricing import book
-from costopt.records import Machine
+from costopt.records import Candidate, Machine
 from costopt.verdict import Interval
 
 
@@ -127,6 +127,13 @@ def test_not_knowing_the_load_widens_the_band_and_moves_nothing_else(load: float
     assert unsure.watts.value == sure.watts.value
     assert unsure.watts.low <= sure.watts.low
     assert unsure.watts.high >= sure.watts.high
+
+
+@pytest.mark.parametrize(
+    ("provider", "threads", "share"), [("cpu", 1, 0.5), ("cpu", 2, 1.0), ("openvino", 4, 1.0), ("cuda", 1, 1.0)]
+)
+def test_threads_keep_up_their_share_of_two_cores(provider: str, threads: int, share: float) -> None:
+    assert footprints.at_work(Candidate((), provider, 1, threads), 2.0) == share
 
 
 @pytest.mark.parametrize(("idle_w", "max_w", "load"), [(5, 4, 0.5), (1, 4, 1.5), (1, 4, -0.1), (-1, 4, 0.5)])

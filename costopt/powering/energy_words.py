@@ -104,8 +104,8 @@ def _worth(cap: PowerCap, found: Footprint, choice: Row, power: Power, compute_u
         return f"{told}, more than its time is worth: {units.usd(worth.time_usd)} of machine and staff"
     busiest = choice.busiest_load or 0.0
     return (
-        f"{told}; its time is worth {units.usd(worth.time_usd)} of machine and staff, so it pays only in hours that are "
-        f"idle anyway: the load at the busiest time would go from {units.percent(busiest)} to "
+        f"{told}; its time is worth {units.usd(worth.time_usd)} of machine and staff, so it pays only in hours that "
+        f"are idle anyway: the load at the busiest time would go from {units.percent(busiest)} to "
         f"{units.percent(busiest * (1 + cap.best_slowdown))}"
     )
 

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from costopt import units
+from costopt.measuring.energy import ON_THE_CPU
 from costopt.powering import carbon
 from costopt.powering.draws import Draw
 from costopt.powering.sites import Site
+from costopt.records import Candidate
 from costopt.verdict import Interval
 
 
@@ -33,7 +35,8 @@ class Footprint:
 class Fleet:
     """Machines that are on all the `hours` of a month and serve `mean_per_s` requests a second on average.
 
-    `load` is the share of time that each works (above 1 counts as 1), `band` how far it may be off, as a share of it.
+    `load` is the share of their power above idle that the work keeps up (above 1 counts as 1), `band` how far it may be
+    off, as a share of it.
     """
 
     machines: int
@@ -41,6 +44,14 @@ class Fleet:
     mean_per_s: float
     hours: float
     band: float = 0.0
+
+
+def at_work(candidate: Candidate, cores: float) -> float:
+    """The share of a machine's full power that one call keeps up, 0 to 1: threads over the `cores` that are its own.
+
+    Work on an accelerator, or by a provider that brings processors of its own, counts as all of it.
+    """
+    return min(1.0, candidate.threads / cores) if candidate.provider in ON_THE_CPU else 1.0
 
 
 def footprint(draw: Draw, fleet: Fleet, site: Site) -> Footprint:
