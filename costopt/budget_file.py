@@ -296,6 +296,8 @@ class EnergySection(_Section):
     """A country (FRA), a cloud's region (us-east-1), or g CO2e per kWh (369). Left out: that of `machine`."""
     pue: Annotated[float, Field(ge=1)] | None = None
     """Power that the building draws over what its machines draw. Left out: what the provider says of its own."""
+    watts: Annotated[float, Field(gt=0)] | None = None
+    """What the machine draws while it serves, measured at the plug. Left out: published power of its processor."""
 
 
 class TrafficSection(_Section):

@@ -175,13 +175,12 @@ def _electricity(file: BudgetFile, source: Located) -> Electricity | None:
     if grid is None and limited:
         words = "needs to know where the electricity comes from: add `energy: {grid: FRA}` (a country, or g CO2e/kWh)"
         raise source.error(("budget", "co2_grams_per_million"), words)
-    if grid is None:
-        return None
     owned = machine.owned.pue if machine is not None and machine.owned is not None else None
     pue, whose = pue_of(rented)
     pue, whose = (pue, whose) if owned is None else (owned, "machine.owned")
     pue, whose = (pue, whose) if asked.pue is None else (asked.pue, "given")
-    return Electricity(grid.grams_co2e_per_kwh, pue, f"{grid.words} and PUE {units.given(pue)} ({whose})")
+    words = f"{'no known grid' if grid is None else grid.words} and PUE {units.given(pue)} ({whose})"
+    return Electricity(None if grid is None else grid.grams_co2e_per_kwh, pue, words, asked.watts)
 
 
 def price_of(machine: MachineSection, source: Located) -> Spec:

@@ -63,11 +63,13 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Electricity:
-    """Where the machine's power comes from: g CO2e per kWh, the building's power over the machine's, and in words."""
+    """Where the machine's power comes from: g CO2e per kWh (None: not known), the building's power over the machine's,
+    the same in words; and what the machine was seen to draw at the plug while it serves, in watts."""
 
-    grams_co2e_per_kwh: float
+    grams_co2e_per_kwh: float | None
     pue: float
     words: str
+    watts: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,7 +115,10 @@ LAYERS = (
         "session_options",
         "report_sheet",
         "bench_columns",
+        "draws",
+        "routes",
     },
+    {"footprints"},
     {
         "budget_file",
         "plan",

@@ -242,7 +242,7 @@ def test_for_size_the_smallest_file_wins_and_half_a_percent_is_no_difference() -
 
 
 def test_energy_is_refused_where_nobody_knows_what_the_processor_draws() -> None:
-    with pytest.raises(ConfigError, match="energy is not known here: no power figure is published for this processor"):
+    with pytest.raises(ConfigError, match="energy is not known here: no power is published for this processor"):
         judged(ORIGINAL, by=plan(objective="energy"))
 
 

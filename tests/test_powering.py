@@ -17,7 +17,7 @@ from costopt.powering.footprints import Fleet, Footprint, Limits
 from costopt.powering.routes import Route
 from costopt.powering.buildings import Site, pue_of
 from costopt.pricing import book
-from costopt.records import Machine
+from costopt.records import Candidate, Machine
 from costopt.verdict import Interval
 
 
@@ -58,30 +58,34 @@ LOADS = st.floats(0.0, 1.0)
 RATES = st.floats(0.01, 1e4)
 
 
+def per_inference(idle_w: float, more_w: float, load: float, rate: float, pue: float = 1.2) -> carbon.Inference:
+    return carbon.per_inference(carbon.power_w(idle_w, idle_w + more_w, load), idle_w, rate, pue)
+
+
 @given(WATTS, WATTS, LOADS, LOADS, RATES)
-def test_more_load_never_takes_less_power(idle_w: float, more_w: float, load: float, other: float, rate: float) -> None:
+def test_more_load_never_takes_less_energy(
+    idle_w: float, more_w: float, load: float, other: float, rate: float
+) -> None:
     """At the same rate: a slower model keeps the machine busier."""
     less, more = sorted((load, other))
-    first, second = (carbon.per_inference(idle_w, idle_w + more_w, one, rate, 1.2) for one in (less, more))
-    assert second.joules >= first.joules
+    assert per_inference(idle_w, more_w, more, rate).joules >= per_inference(idle_w, more_w, less, rate).joules
 
 
 @given(WATTS, WATTS, LOADS, RATES, st.floats(1.0, 3.0))
 def test_pue_scales_all_of_the_energy(idle_w: float, more_w: float, load: float, rate: float, pue: float) -> None:
-    bare, whole = (carbon.per_inference(idle_w, idle_w + more_w, load, rate, one) for one in (1.0, pue))
+    bare, whole = (per_inference(idle_w, more_w, load, rate, one) for one in (1.0, pue))
     assert whole.joules == pytest.approx(pue * bare.joules)
     assert whole.idle_share == pytest.approx(bare.idle_share)
 
 
 @given(WATTS, st.floats(0.1, 500.0), LOADS, RATES)
-def test_idle_and_active_make_all_of_it_which_is_the_fleets_too(
-    idle_w: float, more_w: float, load: float, rate: float
-) -> None:
-    """The formula per inference, and the fleet's power over its rate, are the same energy."""
-    one = carbon.per_inference(idle_w, idle_w + more_w, load, rate, 1.2)
-    draw = draws.given(idle_w, idle_w + more_w, "given")
-    found = footprints.footprint(draw, Fleet(1, load, rate, 730.0), site())
-    assert one.active_joules + one.idle_joules == pytest.approx(one.joules)
+def test_idle_and_active_make_all_of_it(idle_w: float, more_w: float, load: float, rate: float) -> None:
+    """Held against the formula written out: (idle + (max - idle) * load) * t * PUE."""
+    one = per_inference(idle_w, more_w, load, rate)
+    assert one.active_joules == pytest.approx(more_w * load / rate * 1.2, abs=1e-9 * one.joules)
+    assert one.idle_joules == pytest.approx(idle_w / rate * 1.2)
+    assert one.joules == pytest.approx((idle_w + more_w * load) / rate * 1.2)
+    found = footprints.footprint(draws.given(idle_w, idle_w + more_w, "given"), Fleet(1, load, rate, 730.0), site())
     assert found.joules_per_request.value == pytest.approx(one.joules)
     assert found.idle_share == pytest.approx(one.idle_share)
 
@@ -125,10 +129,22 @@ def test_not_knowing_the_load_widens_the_band_and_moves_nothing_else(load: float
     assert unsure.watts.high >= sure.watts.high
 
 
-@pytest.mark.parametrize(("idle_w", "max_w", "load", "rate"), [(5, 4, 0.5, 1), (1, 4, 1.5, 1), (1, 4, 0.5, 0)])
-def test_powers_that_no_machine_has_are_refused(idle_w: float, max_w: float, load: float, rate: float) -> None:
-    with pytest.raises(ValueError, match="not "):
-        carbon.per_inference(idle_w, max_w, load, rate, 1.0)
+@pytest.mark.parametrize(
+    ("provider", "threads", "share"), [("cpu", 1, 0.5), ("cpu", 2, 1.0), ("openvino", 4, 1.0), ("cuda", 1, 1.0)]
+)
+def test_threads_keep_up_their_share_of_two_cores(provider: str, threads: int, share: float) -> None:
+    assert footprints.at_work(Candidate((), provider, 1, threads), 2.0) == share
+
+
+@pytest.mark.parametrize(("idle_w", "max_w", "load"), [(5, 4, 0.5), (1, 4, 1.5), (1, 4, -0.1), (-1, 4, 0.5)])
+def test_powers_that_no_machine_has_are_refused(idle_w: float, max_w: float, load: float) -> None:
+    with pytest.raises(ValueError, match="load is a share from 0 to 1"):
+        carbon.power_w(idle_w, max_w, load)
+
+
+def test_energy_is_shared_out_over_requests_so_there_must_be_some() -> None:
+    with pytest.raises(ValueError, match="the rate must be above 0"):
+        carbon.per_inference(10.0, 5.0, 0.0, 1.0)
 
 
 # ---------------------------------------------------------------------------------------- what machines draw
@@ -243,7 +259,7 @@ def spanned(low: float, value: float, high: float) -> Footprint:
         (
             3.0,
             "open",
-            "CO2e 2.00 kg a month is modelled, and its band [1.00, 4.00] holds the limit 3: measure at the plug",
+            "CO2e 2.00 kg a month is modelled, and its band [1.00, 4.00] holds the limit 3: give energy.watts and",
         ),
         (1.5, "open", "holds the limit 1.5"),
         (0.5, "missed", "CO2e 2.00 kg a month (modelled, [1.00, 4.00]), the limit 0.5"),
@@ -322,8 +338,8 @@ def test_every_draw_has_a_date_and_a_source(row: draws.Row) -> None:
 Read = Callable[[Path], object]
 GRIDS = "name,iso2,country,grams_co2e_per_kwh,year,as_of,source,note"
 GRID = "FRA,FR,FRA,56,2023,2026-08,https://example.org,"
-DRAWS = "name,unit,pattern,accelerator,idle_w,tenth_w,half_w,max_w,low,high,as_of,source,note"
-DRAW = "X,vcpu,aws/x,,1,2,4,6,0.8,2.9,2026-08,https://example.org,"
+DRAWS = "name,unit,pattern,accelerator,device,devices,idle_w,tenth_w,half_w,max_w,low,high,as_of,source,note"
+DRAW = "X,vcpu,aws/x,,,,1,2,4,6,0.8,2.9,2026-08,https://example.org,"
 CAPS = "gpu,max_w,best_cap,best_saved,best_slowdown,saved_within_5,saved_within_10,as_of,source,note"
 CAP = "V100,250,0.5,0.23,0.2,0.08,0.14,2026-08,https://example.org,"
 
@@ -341,7 +357,7 @@ CAP = "V100,250,0.5,0.23,0.2,0.08,0.14,2026-08,https://example.org,"
         (grids.read, f"{GRIDS}\nus-x,,USA,,,,https://example.org,", "its country 'USA' has no figure"),
         (draws.read, f"name\n{DRAW}", "the columns must be"),
         (draws.read, f"{DRAWS}\n{DRAW}\n{DRAW}", "twice: X"),
-        (draws.read, f"{DRAWS}\n{DRAW},more", "must have 13 fields"),
+        (draws.read, f"{DRAWS}\n{DRAW},more", "must have 15 fields"),
         (draws.read, f"{DRAWS}\n{DRAW.replace('vcpu', 'box')}", "needs a unit"),
         (draws.read, f"{DRAWS}\n{DRAW.replace('aws/x', '')}", "a pattern or an accelerator"),
         (draws.read, f"{DRAWS}\n{DRAW.replace(',6,', ',3,')}", "watts must rise with load"),
@@ -349,6 +365,8 @@ CAP = "V100,250,0.5,0.23,0.2,0.08,0.14,2026-08,https://example.org,"
         (draws.read, f"{DRAWS}\n{DRAW.replace(',4,6,', ',4,60,')}", "more slowly as it grows"),
         (draws.read, f"{DRAWS}\n{DRAW.replace('0.8', '1.8')}", "0 < low <= 1 <= high"),
         (draws.read, f"{DRAWS}\n{DRAW.replace('2026-08', '')}", "a date and a source"),
+        (draws.read, f"{DRAWS}\nX,vcpu,aws/x,,Abacus,1,,,,,0.8,2.9,,,", "no device is called 'Abacus'"),
+        (draws.read, f"{DRAWS}\nX,vcpu,aws/x,,NVIDIA T4,1,1,,,6,0.8,2.9,,,", "has figures of its own too"),
         (power_caps.read, f"gpu\n{CAP}", "the columns must be"),
         (power_caps.read, f"{CAPS}\n{CAP},more", "must have 10 fields"),
         (power_caps.read, f"{CAPS}\n{CAP.replace('0.5,', '1.5,')}", "shares between 0 and 1"),

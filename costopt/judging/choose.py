@@ -179,7 +179,7 @@ def _beside_the_original(row: Row, measured: Measured, yardstick: _Yardstick | N
     plan = yardstick.plan
     original = measured.candidate == yardstick.baseline.candidate
     speedup = _ITSELF if original else _speedup(measured.timing, plan.confidence)
-    joules = energy.modelled_on(yardstick.machine, measured.candidate.setting, yardstick.original_s / speedup.value)
+    joules = _joules(measured.candidate, yardstick, yardstick.original_s / speedup.value)
     compared = replace(
         row,
         speedup=speedup,
@@ -194,13 +194,21 @@ def _beside_the_original(row: Row, measured: Measured, yardstick: _Yardstick | N
     return replace(compared, refusals=missed, meets=None if undecided else not missed)
 
 
+def _joules(candidate: Candidate, yardstick: _Yardstick, seconds: float) -> Energy | None:
+    """Of an inference of so many seconds: by the power that the plan gives for the whole machine, else published."""
+    given = yardstick.plan.electricity
+    if given is not None and given.watts is not None:
+        return energy.at(given.watts, seconds)
+    return energy.modelled_on(yardstick.machine, candidate.setting, seconds)
+
+
 def _co2(joules: Energy | None, plan: Plan) -> Interval | None:
     """Grams of CO2e per million inferences, the building's share (PUE) included."""
-    if joules is None or plan.electricity is None:
+    grams = None if plan.electricity is None else plan.electricity.grams_co2e_per_kwh
+    if joules is None or plan.electricity is None or grams is None:
         return None
-    grid = plan.electricity
     value, low, high = (
-        carbon.grams_per_million(one * grid.pue, grid.grams_co2e_per_kwh)
+        carbon.grams_per_million(one * plan.electricity.pue, grams)
         for one in (joules.joules_per_inference, *joules.ends)
     )
     return Interval(value, low, high)

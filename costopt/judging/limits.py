@@ -114,7 +114,9 @@ def _energy(row: Row, budget: Budget) -> Refusal | None:
     if bound is None:
         return None
     if row.energy is None:
-        words = "energy is not known: no power figure is published for this processor, or it does not do the work"
+        words = (
+            "energy is not known: no power is published for what computes here; give energy.watts, measured at the plug"
+        )
         return Refusal("joules_per_inference", None, bound, True, words)
     low, high = row.energy.ends
     found = f"{units.significant(row.energy.joules_per_inference)} J per inference ({row.energy.label})"
@@ -127,7 +129,9 @@ def _co2(row: Row, budget: Budget) -> Refusal | None:
     if bound is None:
         return None
     if grams is None or row.energy is None:
-        words = "CO2 is not known, because the energy is not: no power figure is published for this processor"
+        words = (
+            "CO2 is not known: no power is published for what computes here; give energy.watts, measured at the plug"
+        )
         return Refusal("co2_grams_per_million", None, bound, True, words)
     found = f"{units.significant(grams.value)} g CO2e per million ({row.energy.label})"
     return _within_band("co2_grams_per_million", grams, bound, found, f"{units.given(bound)} g")
@@ -139,7 +143,7 @@ def _within_band(limit: LimitName, span: Interval, bound: float, found: str, all
         return _over(limit, span.value, bound, found, allowed)
     if span.high > bound:
         ends = units.span(span.low, span.high, units.significant)
-        words = f"{found} undecided: it may be {ends}, limit {allowed}; measure at the plug"
+        words = f"{found} undecided: it may be {ends}, limit {allowed}; give energy.watts, measured at the plug"
         return Refusal(limit, span.value, bound, True, words)
     return None
 

@@ -61,8 +61,8 @@ def objective_of(plan: Plan, meeting: Sequence[Row]) -> Objective:
         case "energy":
             if meeting and all(row.energy is None for row in meeting):
                 raise ConfigError(
-                    "objective: energy is not known here: no power figure is published for this processor; "
-                    "write cost, latency or size"
+                    "objective: energy is not known here: no power is published for this processor; give "
+                    "`energy: {watts: 60}`, measured at the plug while it serves, or write cost, latency or size"
                 )
             return Joules()
 

@@ -284,6 +284,11 @@ BAND = (0.8, 2.9)
 2026-03-09; the lower end is a judgement."""
 
 
+def at(watts: float, seconds_per_inference: float) -> Energy:
+    """Joules per inference of a machine whose power while it serves was measured at the plug: watts * seconds."""
+    return Energy(watts * seconds_per_inference, "modelled", f"energy.watts of the budget file: {units.given(watts)} W")
+
+
 ON_THE_CPU = frozenset({"cpu", "openvino", "xnnpack", "torch"})
 """Providers (and the reference) whose time is the CPU's, so that its power may be counted."""
 

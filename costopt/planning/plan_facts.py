@@ -23,7 +23,8 @@ def written(planned: Planned) -> str:
 
 def facts(planned: Planned) -> Facts:
     """The plan as plain values."""
-    quote = planned.quote
+    quote, choice = planned.quote, planned.choice
+    bill = None if choice is None else choice.bill
     return {
         "schema": PLAN_SCHEMA,
         "kind": "plan",
@@ -41,6 +42,7 @@ def facts(planned: Planned) -> Facts:
         "left_out": [{"reason": why, "machines": names} for why, names in planned.left_out],
         "notes": planned.notes,
         "energy": energy_facts.of_power(planned.power),
+        "data": energy_facts.of_data(planned.asked.data, None if bill is None else bill.requests),
         "price": {
             "instance": quote.instance,
             "usd_per_hour": quote.usd_per_hour,

@@ -6,6 +6,7 @@ from costopt.planning.flips import TrafficFlip
 from costopt.planning.plan_words import fleet
 from costopt.planning.ranking import Row, Verdict
 from costopt.powering import energy_words
+from costopt.powering.footprints import Limits
 from costopt.sheets import UNKNOWN, UNKNOWN_CELL, Cell, Column, Grid, Paragraph, Sheet, Tone, one_line, pair
 
 _ALIKE = 0.995
@@ -155,7 +156,8 @@ def _brings(planned: Planned) -> tuple[str, ...]:
 def _changes(planned: Planned) -> list[str]:
     told = [_traffic(one, planned) for one in planned.by_traffic]
     if planned.choice is not None and not told:
-        told.append("traffic: nothing, from a hundredth of it to a hundred times")
+        limited = "" if planned.power.limits == Limits() else ", as long as the limits on energy and CO2 are kept"
+        told.append(f"traffic: nothing, from a hundredth of it to a hundred times{limited}")
     flip = planned.by_price
     if flip is not None:
         told.append(f"price: {fleet(flip.row)} with {flip.row.service.name} {_when(flip.factor)}")

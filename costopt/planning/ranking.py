@@ -229,7 +229,8 @@ class Ranking:
         power, hours = self._power, self._asked.hours_per_month
         if power is None or row.idle is None:
             return row
-        fleet = Fleet(row.paid, 1 - row.idle, demand.mean_per_s, hours, row.place.band)
+        load = (1 - row.idle) * footprints.at_work(row.service.candidate, row.place.vcpus / row.place.services)
+        fleet = Fleet(row.paid, load, demand.mean_per_s, hours, row.place.band)
         found = power.of(row.place.instance, fleet)
         kept, words = footprints.within(found, power.limits)
         if kept == "kept" or (kept == "open" and row.verdict != "meets"):

@@ -26,23 +26,29 @@ class Inference:
         return self.idle_joules / self.joules if self.joules else 0.0
 
 
-def per_inference(idle_w: float, max_w: float, load: float, rate_per_s: float, pue: float) -> Inference:
-    """Energy per inference of a machine that serves `rate_per_s` at `load`, in joules:
+def power_w(idle_w: float, max_w: float, load: float) -> float:
+    """Watts at a load from 0 to 1: idle + (max - idle) * load.
 
-        E = (idle + (max - idle) * load) * t * PUE,   t = 1 / rate
-
-    `idle_w` and `max_w` are watts of the machine, `load` its share of time at work (0 to 1), t the seconds for which
-    each inference has the machine on average; PUE is the building's power over the machines' (no unit, at least 1).
-    Idle power flows all the time, so it is told apart: it goes away with machines, not with faster models.
-    Source: Lannelongue et al. 2021, "Green Algorithms", doi:10.1002/advs.202100707; linear in load as in Cloud Carbon
-    Footprint's methodology. Raises ValueError for a load outside of 0 to 1, a rate of 0, or powers that fall with load.
+    Source: linear in load as in Cloud Carbon Footprint's methodology. Raises ValueError for another load, or for powers
+    that fall with it.
     """
-    if not 0 <= load <= 1 or rate_per_s <= 0:
-        raise ValueError(f"load is a share from 0 to 1 and the rate above 0, not {load} and {rate_per_s}")
-    if not 0 <= idle_w <= max_w:
-        raise ValueError(f"0 <= idle <= max watts, not {idle_w} and {max_w}")
-    seconds = 1 / rate_per_s
-    return Inference((max_w - idle_w) * load * seconds * pue, idle_w * seconds * pue)
+    if not (0 <= load <= 1 and 0 <= idle_w <= max_w):
+        raise ValueError(f"load is a share from 0 to 1 and 0 <= idle <= max watts, not {load}, {idle_w} and {max_w}")
+    return idle_w + (max_w - idle_w) * load
+
+
+def per_inference(watts: float, idle_w: float, rate_per_s: float, pue: float) -> Inference:
+    """Energy per inference, in joules, of machines that draw `watts` while they serve `rate_per_s` a second:
+
+        E = (idle + (max - idle) * load) * t * PUE,   t = 1 / rate,   watts = idle + (max - idle) * load
+
+    PUE is the building's power over the machines' (no unit, at least 1). Idle power flows all the time, so it is told
+    apart: it goes away with machines, not with faster models.
+    Source: Lannelongue et al. 2021, "Green Algorithms", doi:10.1002/advs.202100707. Raises ValueError for a rate of 0.
+    """
+    if rate_per_s <= 0:
+        raise ValueError(f"the rate must be above 0, not {rate_per_s}: energy is shared out over requests")
+    return Inference((watts - idle_w) / rate_per_s * pue, idle_w / rate_per_s * pue)
 
 
 def kwh(watts: float, hours: float, pue: float) -> float:

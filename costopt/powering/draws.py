@@ -19,24 +19,31 @@ from pathlib import Path
 from typing import Literal
 
 from costopt import units
+from costopt.measuring import devices
 from costopt.measuring.devices import Device
+from costopt.powering import carbon
 from costopt.verdict import Interval
 
 Unit = Literal["machine", "vcpu", "device"]
 
 CSV = Path(__file__).with_name("draws.csv")
 """Columns: name, unit (what the figures are of), pattern (regular expression for an instance, provider/type),
-accelerator (its name in the price book), idle_w, tenth_w, half_w, max_w (watts at no load, 10, 50 and 100 %; the two in
-between may be empty), low and high (factors: the band), as_of (ISO), source, note."""
+accelerator (its name in the price book), device and devices (the row of `measuring.devices` that has the figures, and
+how many units of it make one here), or else idle_w, tenth_w, half_w, max_w (watts at no load, 10, 50 and 100 %; the two
+in between may be empty), as_of (ISO) and source; low and high (factors: the band), note."""
 
 _COLUMNS = (
-    "name", "unit", "pattern", "accelerator", "idle_w", "tenth_w", "half_w", "max_w", "low", "high", "as_of", "source",
-    "note",
+    "name", "unit", "pattern", "accelerator", "device", "devices", "idle_w", "tenth_w", "half_w", "max_w", "low",
+    "high", "as_of", "source", "note",
 )  # fmt: skip
 
 IDLE_OF_MAX = (0.15, 0.25, 0.33)
 """Idle over full power of a server whose idle power is not known: least, middle and most of the generations of Xeon and
 EPYC in Cloud Carbon Footprint's table of 2026-03-09, without EPYC's 5th, an outlier."""
+
+IDLE_ACCELERATOR = 0.116
+"""Idle over full power of an accelerator whose idle power is not published: T4 (8.1 of 70 W) and A100 (46.5 of 400 W)
+both have it. A loaded CUDA context adds 26 to 66 W to bare idling (arXiv:2605.23918), which is in the band only."""
 
 Curve = tuple[tuple[float, float], ...]
 """Load and watts, both rising."""
@@ -154,7 +161,7 @@ def _matching(unit: Unit, instance: str) -> Row | None:
 def _at(curve: Curve, load: float) -> float:
     for (left, low_w), (right, high_w) in itertools.pairwise(curve):
         if load <= right:
-            return low_w + (high_w - low_w) * (load - left) / (right - left)
+            return carbon.power_w(low_w, high_w, (load - left) / (right - left))
     return curve[-1][1]
 
 
@@ -189,13 +196,27 @@ def _parsed(row: Mapping[str, str]) -> Row:
     if row["unit"] not in _UNITS or bool(row["pattern"]) == bool(row["accelerator"]):
         raise ValueError(f"draw '{name}': needs a unit ({', '.join(_UNITS)}), and a pattern or an accelerator")
     re.compile(row["pattern"])
-    if not (re.fullmatch(r"20\d\d-\d\d(-\d\d)?", row["as_of"]) and "https://" in row["source"]):
-        raise ValueError(f"draw '{name}': needs a date and a source that can be looked up")
     low, high = float(row["low"]), float(row["high"])
     if not 0 < low <= 1 <= high < math.inf:
         raise ValueError(f"draw '{name}': needs 0 < low <= 1 <= high")
-    unit, curve = _UNITS[row["unit"]], _curve(name, row)
-    return Row(name, unit, row["pattern"], row["accelerator"], curve, low, high, row["source"], row["as_of"])
+    curve, source, as_of = _of_device(name, row) if row["device"] else _of_its_own(name, row)
+    return Row(name, _UNITS[row["unit"]], row["pattern"], row["accelerator"], curve, low, high, source, as_of)
+
+
+def _of_device(name: str, row: Mapping[str, str]) -> tuple[Curve, str, str]:
+    """Curve, source and date of a row that refers to the table of devices."""
+    device = next((one for one in devices.read() if one.name == row["device"]), None)
+    if device is None or row["max_w"]:
+        raise ValueError(f"draw '{name}': no device is called '{row['device']}', or it has figures of its own too")
+    idle_w = IDLE_ACCELERATOR * device.max_power_w if device.idle_power_w is None else device.idle_power_w
+    curve = ((0.0, idle_w), (1.0, device.max_power_w))
+    return _scaled(curve, float(row["devices"]) / device.units), device.source, device.as_of
+
+
+def _of_its_own(name: str, row: Mapping[str, str]) -> tuple[Curve, str, str]:
+    if not (re.fullmatch(r"20\d\d-\d\d(-\d\d)?", row["as_of"]) and "https://" in row["source"]):
+        raise ValueError(f"draw '{name}': needs a date and a source that can be looked up")
+    return _curve(name, row), row["source"], row["as_of"]
 
 
 def _curve(name: str, row: Mapping[str, str]) -> Curve:

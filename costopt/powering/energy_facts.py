@@ -1,5 +1,6 @@
 """A plan's energy and carbon as plain values, for programs; null for what is not known."""
 
+from costopt.powering.energy_file import DataAsked
 from costopt.powering.footprints import Footprint, Power
 from costopt.verdict import Interval
 
@@ -55,6 +56,23 @@ def of_power(power: Power) -> Facts:
             }
             for instance, draw in power.draws.items()
         },
+    }
+
+
+def of_data(asked: DataAsked | None, requests: float | None) -> Facts | None:
+    """The data's way, and what it moves in a month of so many requests; None where nobody asked."""
+    if asked is None:
+        return None
+    route = asked.route
+    return {
+        "path": route.path,
+        "request_bytes": route.request_bytes,
+        "response_bytes": route.response_bytes,
+        "compression_ratio": route.compression_ratio,
+        "wire_bytes_per_request": route.wire_bytes,
+        "paid_bytes_per_request": route.paid_bytes,
+        "cpu_ms_per_request": route.cpu_ms,
+        "network_kwh_per_month": None if requests is None else _span(route.kwh(requests)),
     }
 
 

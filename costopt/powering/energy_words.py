@@ -7,6 +7,7 @@ from costopt.planning.ranking import Row
 from costopt.planning.traffic_file import Asked
 from costopt.powering import power_caps
 from costopt.powering.footprints import Footprint, Limits, Power
+from costopt.powering.power_caps import PowerCap
 from costopt.verdict import Interval
 
 
@@ -56,13 +57,19 @@ def _carbon(found: Footprint, power: Power) -> str:
 
 def _electricity(found: Footprint, choice: Row, power: Power) -> str:
     """What the bill holds of electricity, at the power at work in every hour, beside what the load makes of it."""
-    site, draw = power.site, power.draws[choice.place.instance]
-    billed = found.usd.value / found.watts.value * draw.max_w * choice.paid if found.watts.value else 0.0
-    price = f"{units.given(site.usd_per_kwh)} USD/kWh ({site.price_source})"
+    billed = units.cents(_billed_usd(found, choice, power))
+    price = f"{units.given(power.site.usd_per_kwh)} USD/kWh ({power.site.price_source})"
+    ends = units.span(found.usd.low, found.usd.high, units.cents)
     return (
-        f"electricity, in the bill: {units.cents(billed)} a month at {price} with every hour at full power; at this "
-        f"load about {units.cents(found.usd.value)} {units.span(found.usd.low, found.usd.high, units.usd)}"
+        f"electricity, in the bill: {billed} a month at {price} with every hour at full power; at this load about "
+        f"{units.cents(found.usd.value)} {ends}"
     )
+
+
+def _billed_usd(found: Footprint, choice: Row, power: Power) -> float:
+    """All hours of the month at full power, in US dollars."""
+    per_watt = found.usd.value / found.watts.value if found.watts.value else 0.0
+    return per_watt * power.draws[choice.place.instance].max_w * choice.paid
 
 
 def _saved(found: Footprint, original: Row | None) -> Iterator[str]:
@@ -80,18 +87,26 @@ def _caps(found: Footprint, choice: Row, asked: Asked, power: Power) -> Iterator
     """On one's own machines where their GPU is named; to a tenant only under a limit, and that it would lose money."""
     compute_usd = 0.0 if choice.bill is None else choice.bill.compute_usd
     cap = None if asked.energy is None else asked.energy.gpu
-    if not power.site.owned:
-        if power.limits != Limits():
-            yield power_caps.tenant(compute_usd, found.usd.value)
-        return
-    if cap is None:
-        return
-    yield power_caps.advice(cap)
-    worth = power_caps.worth(compute_usd - found.usd.value, found.usd.value, cap.best_saved, cap.best_slowdown)
-    verdict = "it pays" if worth.pays else "so it pays only while the machine would stand idle anyway, or for its CO2"
-    yield (
-        f"that cap saves about {units.usd(worth.saved_usd)} of electricity a month; its lost time is worth "
-        f"{units.usd(worth.time_usd)} of machine and staff: {verdict}"
+    if not power.site.owned and power.limits != Limits():
+        yield power_caps.tenant(compute_usd, found.usd.value)
+    if power.site.owned and cap is not None:
+        yield power_caps.advice(cap)
+        yield _worth(cap, found, choice, power, compute_usd)
+
+
+def _worth(cap: PowerCap, found: Footprint, choice: Row, power: Power, compute_usd: float) -> str:
+    """Time that stands idle anyway costs nothing, so what the cap does to the busiest time is told beside the money."""
+    saved = cap.best_saved * min(1.0, cap.max_w / power.draws[choice.place.instance].max_w)  # of the whole machine
+    rest_usd = compute_usd - _billed_usd(found, choice, power)
+    worth = power_caps.worth(rest_usd, found.usd.value, saved, cap.best_slowdown)
+    told = f"that cap saves about {units.usd(worth.saved_usd)} of electricity a month"
+    if worth.pays:
+        return f"{told}, more than its time is worth: {units.usd(worth.time_usd)} of machine and staff"
+    busiest = choice.busiest_load or 0.0
+    return (
+        f"{told}; its time is worth {units.usd(worth.time_usd)} of machine and staff, so it pays only in hours that "
+        f"are idle anyway: the load at the busiest time would go from {units.percent(busiest)} to "
+        f"{units.percent(busiest * (1 + cap.best_slowdown))}"
     )
 
 

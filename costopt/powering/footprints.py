@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from costopt import units
+from costopt.measuring.energy import ON_THE_CPU
 from costopt.powering import carbon
 from costopt.powering.buildings import Site
 from costopt.powering.draws import Draw
+from costopt.records import Candidate
 from costopt.verdict import Interval
 
 
@@ -33,7 +35,8 @@ class Footprint:
 class Fleet:
     """Machines that are on all the `hours` of a month and serve `mean_per_s` requests a second on average.
 
-    `load` is the share of time that each works (above 1 counts as 1), `band` how far it may be off, as a share of it.
+    `load` is the share of their power above idle that the work keeps up (above 1 counts as 1), `band` how far it may be
+    off, as a share of it.
     """
 
     machines: int
@@ -43,6 +46,14 @@ class Fleet:
     band: float = 0.0
 
 
+def at_work(candidate: Candidate, cores: float) -> float:
+    """The share of a machine's full power that one call keeps up, 0 to 1: threads over the `cores` that are its own.
+
+    Work on an accelerator, or by a provider that brings processors of its own, counts as all of it.
+    """
+    return min(1.0, candidate.threads / cores) if candidate.provider in ON_THE_CPU else 1.0
+
+
 def footprint(draw: Draw, fleet: Fleet, site: Site) -> Footprint:
     """A month of a fleet of machines that draw `draw` each."""
     machines, mean_per_s, hours = fleet.machines, fleet.mean_per_s, fleet.hours
@@ -50,11 +61,11 @@ def footprint(draw: Draw, fleet: Fleet, site: Site) -> Footprint:
     watts = _times(Interval(middle.value, least.low, most.high), machines)
     grams = None if site.grid is None else site.grid.grams_co2e_per_kwh
     energy = _times(watts, carbon.kwh(1.0, hours, site.pue))
-    joules = _times(watts, site.pue / mean_per_s)
-    idle = draw.idle_w * machines
+    one = carbon.per_inference(watts.value, draw.idle_w * machines, mean_per_s, site.pue)
+    joules = _times(watts, carbon.per_inference(1.0, 0.0, mean_per_s, site.pue).joules)
     return Footprint(
         watts=watts,
-        idle_share=idle / watts.value if watts.value else 0.0,
+        idle_share=one.idle_share,
         kwh=energy,
         usd=_times(energy, site.usd_per_kwh),
         joules_per_request=joules,
@@ -106,7 +117,8 @@ def _check(span: Interval | None, bound: float | None, what: str, unit: str) -> 
     if span.low > bound:
         return "missed", f"{told} (modelled, {_ends(span)}), {limit}"
     if span.high > bound:
-        return "open", f"{told} is modelled, and its band {_ends(span)} holds {limit}: measure at the plug"
+        remedy = "give energy.watts and energy.idle_watts, measured at the plug"
+        return "open", f"{told} is modelled, and its band {_ends(span)} holds {limit}: {remedy}"
     return "kept", ""
 
 

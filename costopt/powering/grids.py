@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from costopt import units
+
 CSV = Path(__file__).with_name("grid.csv")
 """Columns: name (ISO 3166 code of three letters, or a cloud's region), iso2 (a country's code of two letters), country
 (three letters), grams_co2e_per_kwh (empty: the country's), year (that the figure is of), as_of (when its source was
@@ -37,13 +39,14 @@ class Grid:
     def words(self) -> str:
         """`369 g/kWh (USA, 2023)`."""
         dated = ", ".join(str(one) for one in (self.country, self.year) if one)
-        return f"{self.grams_co2e_per_kwh:g} g/kWh ({dated})" if dated else f"{self.grams_co2e_per_kwh:g} g/kWh"
+        grams = f"{units.significant(self.grams_co2e_per_kwh)} g/kWh"
+        return f"{grams} ({dated})" if dated else f"{grams} (given)"
 
 
 def given(grams_co2e_per_kwh: float) -> Grid:
     """A figure of the user's own. Raises ValueError in words for one that no grid has."""
     if not (math.isfinite(grams_co2e_per_kwh) and 0 <= grams_co2e_per_kwh <= _MOST):
-        raise ValueError(f"{grams_co2e_per_kwh:g} is no carbon intensity: write g CO2e per kWh, from 0 to {_MOST:g}")
+        raise ValueError(f"{grams_co2e_per_kwh} is no carbon intensity: write g CO2e per kWh, from 0 to {_MOST:.0f}")
     return Grid("", "", grams_co2e_per_kwh, None, "given")
 
 
@@ -107,7 +110,7 @@ def _grid(row: Mapping[str, str], known: Mapping[str, Grid]) -> Grid:
         return Grid(name, country.country, country.grams_co2e_per_kwh, country.year, country.source, row["note"])
     grams = float(row["grams_co2e_per_kwh"])
     if not 0 < grams <= _MOST:
-        raise ValueError(f"grid '{name}': {grams:g} is no g CO2e per kWh")
+        raise ValueError(f"grid '{name}': {row['grams_co2e_per_kwh']} is no g CO2e per kWh")
     if not (re.fullmatch(r"20\d\d", row["year"]) and re.fullmatch(r"20\d\d-\d\d(-\d\d)?", row["as_of"])):
         raise ValueError(f"grid '{name}': needs the year of its figure, and the date of its reading")
     return Grid(name, row["country"], grams, int(row["year"]), row["source"], row["note"])
