@@ -65,6 +65,7 @@ def test_a_limit_within_the_band_of_a_modelled_figure_is_undecided_and_never_pas
         )
     ]
     assert report.verdict == "not_met"
+    assert row(judged(limited(joules=0.03)), ORIGINAL).meets is None  # 0.0333 J, and 0.0266 at the least
 
 
 def test_a_limit_above_the_band_is_met() -> None:
@@ -127,6 +128,13 @@ def test_for_energy_fewer_threads_beat_a_little_more_speed() -> None:
     assert report.winner == one_thread.candidate.id
     assert "takes 0.00624 J per inference (modelled), 5.33x less than the original" in report.headline
     assert row(report, FAST).lost == "takes 1.33x the energy of the winner"
+
+
+def test_for_energy_half_the_power_for_twice_the_time_is_no_difference() -> None:
+    one_thread = measured(recipe("int8_static"), threads=1, ms=2.0, baseline_ms=4.0)
+    report = judged(replace(factories.plan(), objective="energy"), (ORIGINAL, FAST, one_thread))
+    assert report.winner == FAST.candidate.id
+    assert row(report, one_thread).lost == "indistinguishable from the winner, which came out ahead"
 
 
 def test_for_energy_equal_times_are_equal_and_the_simpler_wins() -> None:

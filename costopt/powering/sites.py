@@ -22,15 +22,22 @@ USD_PER_KWH = 0.08
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where machines stand. `grid` is None where no carbon intensity is known; `owned` where they are one's own, and
-    electricity is on one's own bill; `pue_source` and `price_source` are words for the reader."""
+    """Where machines stand. `grid` is None where no carbon intensity is known; the two sources are words.
+
+    `billed_usd_per_hour` is the electricity in the price of an hour of a machine of one's own, None for rented ones.
+    """
 
     grid: Grid | None
     pue: float
     usd_per_kwh: float
-    owned: bool
     pue_source: str
     price_source: str
+    billed_usd_per_hour: float | None = None
+
+    @property
+    def owned(self) -> bool:
+        """Whether electricity is on one's own bill."""
+        return self.billed_usd_per_hour is not None
 
 
 def pue_of(provider: str) -> tuple[float, str]:
