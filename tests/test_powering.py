@@ -179,6 +179,13 @@ def test_an_accelerated_machine_is_its_devices_and_the_vcpus_beside_them() -> No
     assert "1 NVIDIA L4 and 4 vCPUs" in one.words
 
 
+def test_what_a_loaded_context_draws_on_an_idle_accelerator_lies_in_the_band() -> None:
+    for instance, accelerator, adds_w in (("aws/g6e.xlarge", "NVIDIA L40S", 66), ("gcp/a3", "NVIDIA H100-SXM", 50)):
+        draw = known(instance, 4, accelerator, 1)
+        assert draw.watts(0.0).high >= draw.idle_w + adds_w
+        assert draw.watts(0.0).high <= draw.watts(1.0).high
+
+
 @pytest.mark.parametrize(
     ("instance", "vcpus", "accelerator"),
     [

@@ -43,5 +43,5 @@ class Site:
 def pue_of(provider: str) -> tuple[float, str]:
     """The PUE of `aws`, `gcp`, `azure` or another cloud, and who says so; of "" that of a building of one's own."""
     if not provider:
-        return PUE_ON_PREMISES, "the mean of the industry (Uptime Institute, 2024)"
-    return _PUES.get(provider, (PUE_CLOUD, "the mean of public clouds (IDC, read 2026-08)"))
+        return PUE_ON_PREMISES, "the mean of the industry, Uptime Institute 2024"
+    return _PUES.get(provider, (PUE_CLOUD, "IDC's mean of public clouds, read 2026-08"))
