@@ -46,7 +46,7 @@ IDLE_ACCELERATOR = 0.116
 both have it."""
 
 CONTEXT_W = 66.0
-"""What a loaded CUDA context adds to a bare idle accelerator at most: 26 to 50 W on A100 and H100, 66 W on L40S, however
+"""What a loaded CUDA context adds to an idle accelerator at most: 26 to 50 W on A100 and H100, 66 W on L40S, however
 much memory it holds (arXiv:2605.23918). It is the upper end of the band when idle: whoever serves has one."""
 
 Curve = tuple[tuple[float, float], ...]
