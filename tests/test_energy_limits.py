@@ -8,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from costopt import plan as plans
+from costopt import report_sheet
 from costopt.journal import from_json, to_json
 from costopt.judging.choose import judge
 from costopt.records import Budget, Electricity, Machine, Measured, Plan
+from costopt.reports import markdown
 from costopt.verdict import Report, Row
 from tests import factories
 from tests.factories import TODAY, measured, recipe
@@ -75,6 +77,13 @@ def test_a_limit_above_the_band_is_met() -> None:
         note.startswith("energy is modelled, while it computes: 0.00832 J per inference, [0.00666, 0.0241] (2 threads")
         for note in report.notes
     )
+
+
+def test_the_table_shows_joules_and_how_they_are_known_where_the_answer_rests_on_them() -> None:
+    shown = markdown.written(report_sheet.sheet(judged(limited(joules=0.03))))
+    assert "J per inference" in shown
+    assert "0.0333 modelled" in shown
+    assert "J per inference" not in markdown.written(report_sheet.sheet(judged(factories.plan())))
 
 
 def test_what_does_not_compute_on_the_processor_is_undecided_because_nobody_knows() -> None:
