@@ -64,8 +64,21 @@ def _columns(report: Report) -> tuple[Column, ...]:
             tuple(sheets.size(row.size_bytes, row.peak_memory_bytes) for row in tried),
         ),
         Column("cost", _cost_head(priced), tuple(_cost(row, priced) for row in tried)),
+        *_joules(report),
         Column("verdict", pair("verdict", "", ""), tuple(verdict(row, report) for row in tried), words=True),
     )
+
+
+def _joules(report: Report) -> tuple[Column, ...]:
+    """Joules per inference and where they come from, where the answer rests on them."""
+    if not report.about_energy:
+        return ()
+    found = [row.energy for row in _rows(report)]
+    cells = (
+        UNKNOWN_CELL if one is None else pair(units.significant(one.joules_per_inference), one.label, " ")
+        for one in found
+    )
+    return (Column("joules", Cell(("J per", "inference"), "J per inference"), tuple(cells)),)
 
 
 def verdict(row: Row, report: Report) -> Cell:

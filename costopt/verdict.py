@@ -172,7 +172,7 @@ class Report:
 
     `winner` is a candidate's id, or None when nothing meets the budget (then `nearest` names up to three). `bought`
     tells the winner's steps apart, as far as the recipes without them were measured. `finished` is False when
-    candidates are still to be measured.
+    candidates are still to be measured. `about_energy` is True where the answer rests on joules or CO2.
     """
 
     run: Run
@@ -187,6 +187,7 @@ class Report:
     notes: tuple[str, ...] = ()
     finished: bool = True
     bought: tuple[Bought, ...] = ()
+    about_energy: bool = False
 
     def row(self, candidate_id: str) -> Row:
         """The row of one candidate. Raises KeyError when there is none."""

@@ -99,8 +99,6 @@ LAYERS = (
         "causes",
         "incoming",
     },
-    {"draws", "routes"},
-    {"footprints"},
     {"karpenter", "spotinfo", "skypilot", "gpuhunt", "gpuhunt_library", "download"},
     {"sources"},
     {"refresh", "price_sheet"},

@@ -8,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from costopt import plan as plans
+from costopt import report_sheet
 from costopt.journal import from_json, to_json
 from costopt.judging.choose import judge
 from costopt.records import Budget, Electricity, Machine, Measured, Plan
+from costopt.reports import markdown
 from costopt.verdict import Report, Row
 from tests import factories
 from tests.factories import TODAY, measured, recipe
@@ -65,6 +67,7 @@ def test_a_limit_within_the_band_of_a_modelled_figure_is_undecided_and_never_pas
         )
     ]
     assert report.verdict == "not_met"
+    assert row(judged(limited(joules=0.03)), ORIGINAL).meets is None  # 0.0333 J, and 0.0266 at the least
 
 
 def test_a_limit_above_the_band_is_met() -> None:
@@ -74,6 +77,13 @@ def test_a_limit_above_the_band_is_met() -> None:
         note.startswith("energy is modelled, while it computes: 0.00832 J per inference, [0.00666, 0.0241] (2 threads")
         for note in report.notes
     )
+
+
+def test_the_table_shows_joules_and_how_they_are_known_where_the_answer_rests_on_them() -> None:
+    shown = markdown.written(report_sheet.sheet(judged(limited(joules=0.03))))
+    assert "J per inference" in shown
+    assert "0.0333 modelled" in shown
+    assert "J per inference" not in markdown.written(report_sheet.sheet(judged(factories.plan())))
 
 
 def test_what_does_not_compute_on_the_processor_is_undecided_because_nobody_knows() -> None:
@@ -127,6 +137,13 @@ def test_for_energy_fewer_threads_beat_a_little_more_speed() -> None:
     assert report.winner == one_thread.candidate.id
     assert "takes 0.00624 J per inference (modelled), 5.33x less than the original" in report.headline
     assert row(report, FAST).lost == "takes 1.33x the energy of the winner"
+
+
+def test_for_energy_half_the_power_for_twice_the_time_is_no_difference() -> None:
+    one_thread = measured(recipe("int8_static"), threads=1, ms=2.0, baseline_ms=4.0)
+    report = judged(replace(factories.plan(), objective="energy"), (ORIGINAL, FAST, one_thread))
+    assert report.winner == FAST.candidate.id
+    assert row(report, one_thread).lost == "indistinguishable from the winner, which came out ahead"
 
 
 def test_for_energy_equal_times_are_equal_and_the_simpler_wins() -> None:

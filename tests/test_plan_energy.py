@@ -9,8 +9,16 @@ from typing import Any
 import pytest
 
 from costopt.errors import ConfigError
-from costopt.planning import plan_facts, plan_sheet, traffic_file
+from costopt.judging.choose import judge
+from costopt.planning import plan_facts, plan_sheet, services, traffic_file
 from costopt.planning.answer import Planned, planned
+from costopt.planning.demand import constant
+from costopt.planning.places import Place
+from costopt.planning.ranking import Ranking, capacities_of
+from costopt.planning.traffic_file import Asked, Promise
+from costopt.powering import draws
+from costopt.powering.footprints import Limits, Power
+from costopt.powering.sites import Site
 from costopt.pricing.book import Book
 from costopt.pricing.offers import Offer
 from costopt.records import Plan, Spec
@@ -119,12 +127,42 @@ def test_a_limit_that_nothing_keeps_says_so_and_one_in_the_band_leaves_it_open(t
     assert "to a tenant they would lose money" in shown(met)
 
 
+def test_a_fleet_that_a_simulation_makes_larger_than_the_limit_allows_is_not_chosen() -> None:
+    """Sized one machine too small, it keeps the limit; with the machine that it needs it does not."""
+    asked = Asked(constant(400.0, 2.0), Promise(0.99, 20.0))
+    served = services.of_run(judge(factories.run(FOUND), FOUND, RENTED, factories.TODAY), FOUND, 0.99)
+    where = Place("aws/c7i.large", 0.1, 2, 1, "measured")
+    site = Site(None, 1.0, 0.1, "given", "given")
+    draw = draws.given(10.0, 10.1, "given")
+
+    def ranking(joules: float | None) -> Ranking:
+        power = Power(site, {"aws/c7i.large": draw}, Limits(joules_per_request=joules))
+        return Ranking(served, (where,), asked, capacities_of(served, asked), 0, power)
+
+    free = next(row for row in ranking(None).rows() if row.service.is_original)
+    assert free.instances is not None
+    one_less = replace(free, instances=free.instances - 1, checked=False)
+    allowed = (free.instances - 0.5) * 10.0 / 400
+    assert ranking(None).best([one_less]) is not None
+    assert ranking(allowed).best([one_less]) is None
+
+
 def test_power_measured_at_the_plug_settles_what_was_open(tmp_path: Path) -> None:
     kg = facts(answer(tmp_path, ""))["rows"][0]["energy"]["co2e_kg_per_month"]["value"]
     text = f"energy: {{watts: 8.32, idle_watts: 2.07, co2_kg_per_month: {kg * 1.01}}}\n"
     found = answer(tmp_path, text)
     assert found.choice is not None
     assert facts(found)["rows"][0]["energy"]["co2e_kg_per_month"]["high"] == pytest.approx(kg, rel=0.005)
+
+
+def test_power_measured_at_the_plug_holds_for_the_runs_own_machine_only(tmp_path: Path) -> None:
+    larger = replace(OFFERS[0], instance="aws/c7i.xlarge", vcpus=4, usd_per_hour=0.2)
+    (tmp_path / "traffic.yaml").write_text(f"{BUSY}energy: {{watts: 50, idle_watts: 20}}\n")
+    prices = Book({one.key: one for one in (*OFFERS, larger)})
+    asked = traffic_file.read(tmp_path / "traffic.yaml", prices)
+    found = planned(factories.run(FOUND), RENTED, FOUND, None, asked, prices, datetime.date(2026, 8, 1))
+    assert (found.power.draws["aws/c7i.large"].idle_w, found.power.draws["aws/c7i.large"].max_w) == (20, 50)
+    assert found.power.draws["aws/c7i.xlarge"].max_w == pytest.approx(4 * 4.160476)
 
 
 def test_a_machine_without_a_figure_says_so_and_can_keep_no_limit(tmp_path: Path) -> None:
@@ -139,7 +177,11 @@ def test_electricity_of_an_own_machine_is_told_apart(tmp_path: Path) -> None:
     found = answer(tmp_path, "", OWNED)
     assert found.choice is not None
     billed = found.choice.paid * 0.3 * 1.5 * 0.15 * 730
-    assert f"electricity, in the bill: ${billed:.2f} a month at 0.15 USD/kWh (machine.owned)" in shown(found)
+    assert f"electricity, in the bill: ${billed:.2f} a month, every hour at full power" in shown(found)
+    assert "at 0.15 USD/kWh (machine.owned)" in shown(found)
+    cheaper = answer(tmp_path, "energy: {watts: 100, idle_watts: 30, usd_per_kwh: 0.01}\n", OWNED)
+    assert f"electricity, in the bill: ${billed:.2f} a month" in shown(cheaper)  # the price of an hour is what it was
+    assert "at 0.01 USD/kWh (given)" in shown(cheaper)
     assert "CO2: no carbon intensity is known for this place: give energy.grid" in shown(found)
     site = facts(found)["energy"]
     assert (site["owned"], site["pue"], site["usd_per_kwh"]) == (True, 1.5, 0.15)
@@ -178,7 +220,8 @@ def test_packing_costs_processor_time_that_is_named(tmp_path: Path) -> None:
     way = "request_bytes: 1e5, response_bytes: 1e5, path: internet, compression_ratio: 4, compression_ms_per_mb: 5"
     text = shown(answer(tmp_path, f"data: {{{way}}}\n"))
     assert "packing 4.00x saves $" in text
-    assert "for 1.00 ms of CPU a request that is not in the plan" in text
+    joules = (4.160476 - 1.036286) * 0.001 * 1.14  # what one vCPU draws above idling, for a millisecond
+    assert f"for 1.00 ms of CPU and {joules:.5f} J a request that are not in the plan" in text
 
 
 def test_a_provider_without_a_known_price_to_the_internet_is_asked_for_it(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from costopt.verdict import Interval
 
 
 def site(grams: float = 400.0, pue: float = 1.2, usd_per_kwh: float = 0.1) -> Site:
-    return Site(grids.given(grams), pue, usd_per_kwh, False, "given", "given")
+    return Site(grids.given(grams), pue, usd_per_kwh, "given", "given")
 
 
 def known(instance: str, vcpus: int | None = None, accelerator: str = "", count: int = 0) -> Draw:
@@ -119,14 +119,14 @@ def test_more_machines_for_the_same_work_never_draw_less(row: draws.Row, few: in
     assert fleet(few + more).kwh.value >= fleet(few).kwh.value * (1 - 1e-12)
 
 
-@given(LOADS, st.floats(0.0, 0.5))
+@given(st.floats(0.1, 0.6), st.floats(0.01, 0.5))
 def test_not_knowing_the_load_widens_the_band_and_moves_nothing_else(load: float, band: float) -> None:
     sure, unsure = (
         footprints.footprint(known("aws/c7i.large", 2), Fleet(2, load, 10.0, 730.0, off), site()) for off in (0.0, band)
     )
     assert unsure.watts.value == sure.watts.value
-    assert unsure.watts.low <= sure.watts.low
-    assert unsure.watts.high >= sure.watts.high
+    assert unsure.watts.low < sure.watts.low
+    assert unsure.watts.high > sure.watts.high
 
 
 @pytest.mark.parametrize(
@@ -177,6 +177,13 @@ def test_an_accelerated_machine_is_its_devices_and_the_vcpus_beside_them() -> No
     assert one.max_w > 72
     assert four.max_w > 4 * 72
     assert "1 NVIDIA L4 and 4 vCPUs" in one.words
+
+
+def test_what_a_loaded_context_draws_on_an_idle_accelerator_lies_in_the_band() -> None:
+    for instance, accelerator, adds_w in (("aws/g6e.xlarge", "NVIDIA L40S", 66), ("gcp/a3", "NVIDIA H100-SXM", 50)):
+        draw = known(instance, 4, accelerator, 1)
+        assert draw.watts(0.0).high >= draw.idle_w + adds_w
+        assert draw.watts(0.0).high <= draw.watts(1.0).high
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,7 @@ def judge(run: Run, outcomes: Sequence[Outcome], plan: Plan, today: datetime.dat
         notes=explain.notes(verdict, today),
         finished=all(one.id in found for one in run.candidates),
         bought=() if verdict.winner is None else bought(verdict.winner, rows),
+        about_energy=explain.is_about_energy(plan),
     )
 
 

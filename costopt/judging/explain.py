@@ -272,10 +272,8 @@ def _about_the_winner(verdict: Verdict) -> Iterator[str]:
 
 def _about_energy(verdict: Verdict) -> Iterator[str]:
     """Where joules and grams come from, when the answer rests on them."""
-    plan, budget = verdict.plan, verdict.plan.budget
-    asked = plan.objective == "energy" or (budget.joules_per_inference or budget.co2_grams_per_million) is not None
-    row = verdict.winner or verdict.baseline
-    if not asked or row is None or row.energy is None:
+    plan, row = verdict.plan, verdict.winner or verdict.baseline
+    if not is_about_energy(plan) or row is None or row.energy is None:
         return
     low, high = row.energy.ends
     span = "" if low == high else f", {units.span(low, high, units.significant)}"
@@ -284,6 +282,12 @@ def _about_energy(verdict: Verdict) -> Iterator[str]:
     if plan.electricity is not None and row.co2_grams_per_million is not None:
         grams = units.significant(row.co2_grams_per_million.value)
         yield f"CO2: {grams} g per million inferences, at {plan.electricity.words}; idle hours are not in it"
+
+
+def is_about_energy(plan: Plan) -> bool:
+    """Whether the answer to a plan rests on joules or CO2."""
+    limits = plan.budget.joules_per_inference, plan.budget.co2_grams_per_million
+    return plan.objective == "energy" or any(one is not None for one in limits)
 
 
 def _about_money(verdict: Verdict, today: datetime.date) -> Iterator[str]:

@@ -192,8 +192,8 @@ class Joules(Objective):
 
     def same(self, one: Row, other: Row, faster: Interval) -> bool:
         """The power is the same kind of figure for both, so only their times may be noise."""
-        if math.isinf(self.key(one)) or math.isinf(self.key(other)):
-            return self.key(one) == self.key(other)
+        if math.isinf(self.key(other)):
+            return False
         power = self.key(other) / self.key(one) / faster.value
         return stats.indistinguishable(Interval(faster.value * power, faster.low * power, faster.high * power))
 

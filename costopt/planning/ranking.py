@@ -24,7 +24,7 @@ from costopt.planning.simulation import requests_for, simulated
 from costopt.planning.sizes import MOST_INSTANCES, Sizes
 from costopt.planning.traffic_file import Asked
 from costopt.powering import footprints
-from costopt.powering.footprints import Fleet, Footprint, Power
+from costopt.powering.footprints import Fleet, Footprint, Limits, Power
 
 Verdict = Literal["meets", "undecided", "impossible", "refused"]
 
@@ -225,9 +225,12 @@ class Ranking:
         return self._powered(billed, demand)
 
     def _powered(self, row: Row, demand: Demand) -> Row:
-        """With what the fleet draws and emits, and refused where that misses a limit."""
+        """With what the fleet draws and emits, and refused where that misses a limit.
+
+        For another demand than the one that was asked for only limits matter: nothing else of it is shown.
+        """
         power, hours = self._power, self._asked.hours_per_month
-        if power is None or row.idle is None:
+        if power is None or row.idle is None or (demand is not self._asked.demand and power.limits == Limits()):
             return row
         load = (1 - row.idle) * footprints.at_work(row.service.candidate, row.place.vcpus / row.place.services)
         fleet = Fleet(row.paid, load, demand.mean_per_s, hours, row.place.band)

@@ -22,19 +22,26 @@ USD_PER_KWH = 0.08
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where machines stand. `grid` is None where no carbon intensity is known; `owned` where they are one's own, and
-    electricity is on one's own bill; `pue_source` and `price_source` are words for the reader."""
+    """Where machines stand. `grid` is None where no carbon intensity is known; the two sources are words.
+
+    `billed_usd_per_hour` is the electricity in the price of an hour of a machine of one's own, None for rented ones.
+    """
 
     grid: Grid | None
     pue: float
     usd_per_kwh: float
-    owned: bool
     pue_source: str
     price_source: str
+    billed_usd_per_hour: float | None = None
+
+    @property
+    def owned(self) -> bool:
+        """Whether electricity is on one's own bill."""
+        return self.billed_usd_per_hour is not None
 
 
 def pue_of(provider: str) -> tuple[float, str]:
     """The PUE of `aws`, `gcp`, `azure` or another cloud, and who says so; of "" that of a building of one's own."""
     if not provider:
-        return PUE_ON_PREMISES, "the mean of the industry (Uptime Institute, 2024)"
-    return _PUES.get(provider, (PUE_CLOUD, "the mean of public clouds (IDC, read 2026-08)"))
+        return PUE_ON_PREMISES, "the mean of the industry, Uptime Institute 2024"
+    return _PUES.get(provider, (PUE_CLOUD, "IDC's mean of public clouds, read 2026-08"))

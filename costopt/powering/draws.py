@@ -14,7 +14,7 @@ import itertools
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -43,7 +43,11 @@ EPYC in Cloud Carbon Footprint's table of 2026-03-09, without EPYC's 5th, an out
 
 IDLE_ACCELERATOR = 0.116
 """Idle over full power of an accelerator whose idle power is not published: T4 (8.1 of 70 W) and A100 (46.5 of 400 W)
-both have it. A loaded CUDA context adds 26 to 66 W to bare idling (arXiv:2605.23918), which is in the band only."""
+both have it."""
+
+CONTEXT_W = 66.0
+"""What a loaded CUDA context adds to an idle accelerator at most: 26 to 50 W on A100 and H100, 66 W on L40S, however
+much memory it holds (arXiv:2605.23918). It is the upper end of the band when idle: whoever serves has one."""
 
 Curve = tuple[tuple[float, float], ...]
 """Load and watts, both rising."""
@@ -121,7 +125,9 @@ def _accelerated(vcpus: int | None, accelerator: str, count: int) -> Draw | None
     beside = _scaled(host.curve, vcpus or 0)
     curve = tuple((load, count * watts + _at(beside, load)) for load, watts in device.curve)
     words = f"{count} {accelerator} and {units.count_of(vcpus or 0, 'vCPU')} of x86"
-    return banded(curve, device.low, device.high, words, device.source, device.as_of)
+    draw = banded(curve, device.low, device.high, words, device.source, device.as_of)
+    most = (0.0, draw.highest[0][1] + count * CONTEXT_W), *draw.highest[1:]
+    return replace(draw, highest=most)
 
 
 ANY_X86 = "x86 of any generation"

@@ -29,10 +29,10 @@ def _lines(choice: Row, original: Row | None, asked: Asked, power: Power) -> Ite
         yield _energy(found, choice, power)
         yield _carbon(found, power)
         if power.site.owned:
-            yield _electricity(found, choice, power)
+            yield _electricity(found, _billed_usd(choice, asked, power), power)
         yield from _saved(found, original)
         yield from _caps(found, choice, asked, power)
-    yield from _data(choice, asked)
+    yield from _data(choice, asked, power)
 
 
 def _energy(found: Footprint, choice: Row, power: Power) -> str:
@@ -55,21 +55,18 @@ def _carbon(found: Footprint, power: Power) -> str:
     )
 
 
-def _electricity(found: Footprint, choice: Row, power: Power) -> str:
+def _electricity(found: Footprint, billed_usd: float, power: Power) -> str:
     """What the bill holds of electricity, at the power at work in every hour, beside what the load makes of it."""
-    billed = units.cents(_billed_usd(found, choice, power))
     price = f"{units.given(power.site.usd_per_kwh)} USD/kWh ({power.site.price_source})"
-    ends = units.span(found.usd.low, found.usd.high, units.cents)
     return (
-        f"electricity, in the bill: {billed} a month at {price} with every hour at full power; at this load about "
-        f"{units.cents(found.usd.value)} {ends}"
+        f"electricity, in the bill: {units.cents(billed_usd)} a month, every hour at full power; at this load about "
+        f"{units.cents(found.usd.value)} {units.span(found.usd.low, found.usd.high, units.cents)}, at {price}"
     )
 
 
-def _billed_usd(found: Footprint, choice: Row, power: Power) -> float:
-    """All hours of the month at full power, in US dollars."""
-    per_watt = found.usd.value / found.watts.value if found.watts.value else 0.0
-    return per_watt * power.draws[choice.place.instance].max_w * choice.paid
+def _billed_usd(choice: Row, asked: Asked, power: Power) -> float:
+    """Electricity in the fleet's price of a month, in US dollars; 0 where it is rented."""
+    return (power.site.billed_usd_per_hour or 0.0) * choice.paid * asked.hours_per_month
 
 
 def _saved(found: Footprint, original: Row | None) -> Iterator[str]:
@@ -91,13 +88,15 @@ def _caps(found: Footprint, choice: Row, asked: Asked, power: Power) -> Iterator
         yield power_caps.tenant(compute_usd, found.usd.value)
     if power.site.owned and cap is not None:
         yield power_caps.advice(cap)
-        yield _worth(cap, found, choice, power, compute_usd)
+        yield _worth(cap, found, choice, power, compute_usd - _billed_usd(choice, asked, power))
 
 
-def _worth(cap: PowerCap, found: Footprint, choice: Row, power: Power, compute_usd: float) -> str:
-    """Time that stands idle anyway costs nothing, so what the cap does to the busiest time is told beside the money."""
+def _worth(cap: PowerCap, found: Footprint, choice: Row, power: Power, rest_usd: float) -> str:
+    """Time that stands idle anyway costs nothing, so what the cap does to the busiest time is told beside the money.
+
+    `rest_usd` is the fleet's month without its electricity.
+    """
     saved = cap.best_saved * min(1.0, cap.max_w / power.draws[choice.place.instance].max_w)  # of the whole machine
-    rest_usd = compute_usd - _billed_usd(found, choice, power)
     worth = power_caps.worth(rest_usd, found.usd.value, saved, cap.best_slowdown)
     told = f"that cap saves about {units.usd(worth.saved_usd)} of electricity a month"
     if worth.pays:
@@ -110,22 +109,35 @@ def _worth(cap: PowerCap, found: Footprint, choice: Row, power: Power, compute_u
     )
 
 
-def _data(choice: Row, asked: Asked) -> Iterator[str]:
-    if asked.data is None or choice.bill is None:
+def _data(choice: Row, asked: Asked, power: Power) -> Iterator[str]:
+    if asked.data is None or choice.bill is None or asked.egress is None:
         return
-    route, egress = asked.data.route, asked.egress
-    sent = units.bytes(route.wire_bytes * choice.bill.requests)
-    price = "" if egress is None else f" at {units.given(egress.usd_per_gb)} USD/GB"
-    yield f"data, {route.path}: {sent} a month on the wire, {units.cents(choice.bill.egress_usd)}{price}"
-    if route.compression_ratio > 1 and egress is not None:
-        saved = choice.bill.egress_usd * (route.compression_ratio - 1)
-        cost = f", for {units.ms(route.cpu_ms)} ms of CPU a request that is not in the plan" if route.cpu_ms else ""
-        yield f"packing {units.ratio(route.compression_ratio)} saves {units.cents(saved)} of that{cost}"
-    energy = route.kwh(choice.bill.requests)
+    route, requests, usd = asked.data.route, choice.bill.requests, choice.bill.egress_usd
+    price = f"{units.cents(usd)} at {units.given(asked.egress.usd_per_gb)} USD/GB"
+    nearer = ", and nothing within one zone" if route.path == "cross_zone" and usd else ""
+    yield f"data, {route.path}: {units.bytes(route.wire_bytes * requests)} a month on the wire, {price}{nearer}"
+    if route.compression_ratio > 1:
+        ratio, saved = units.ratio(route.compression_ratio), units.cents(usd * (route.compression_ratio - 1))
+        yield f"packing {ratio} saves {saved} a month of it{_packing(choice, asked, power)}"
+    energy = route.kwh(requests)
     if energy is None:
         yield "network energy: left out; within a zone no figure is published"
     else:
         yield f"network energy, outside the figures above: {_span(energy)} kWh a month (estimates differ that much)"
+
+
+def _packing(choice: Row, asked: Asked, power: Power) -> str:
+    """What packing takes of one vCPU, where that was given; energy above idling, as far as the draw is known."""
+    cpu_ms = 0.0 if asked.data is None else asked.data.route.cpu_ms
+    if not cpu_ms:
+        return ""
+    draw = power.draws.get(choice.place.instance)
+    if draw is None:
+        joules = ""
+    else:
+        per_vcpu_w = (draw.max_w - draw.idle_w) / choice.place.vcpus
+        joules = f" and {units.significant(per_vcpu_w * cpu_ms / 1e3 * power.site.pue)} J"
+    return f", for {units.ms(cpu_ms)} ms of CPU{joules} a request that are not in the plan"
 
 
 def _span(span: Interval) -> str:

@@ -12,7 +12,9 @@ from costopt.powering.draws import Draw
 from costopt.powering.energy_file import DataAsked, EnergyAsked
 from costopt.powering.footprints import Limits, Power
 from costopt.powering.grids import Grid
+from costopt.pricing import ownership
 from costopt.pricing.book import Book
+from costopt.pricing.ownership import PUE_ON_PREMISES
 from costopt.records import Plan, Run, Spec, Value
 from costopt.verdict import Quote
 
@@ -52,7 +54,13 @@ def _site(plan: Plan, quote: Quote, book: Book, asked: EnergyAsked | None) -> Si
     if asked is not None and asked.usd_per_kwh is not None:
         price, price_source = asked.usd_per_kwh, "given"
     grid = asked.grid if asked is not None and asked.grid is not None else _grid(plan, quote, book)
-    return Site(grid, pue, price, owned is not None, pue_source, price_source)
+    return Site(grid, pue, price, pue_source, price_source, None if owned is None else _billed_usd_per_hour(owned))
+
+
+def _billed_usd_per_hour(owned: Spec) -> float:
+    """The power in the price of an hour of an owned machine, as `ownership.hour` has it."""
+    pue = _number(owned, "pue", PUE_ON_PREMISES)
+    return ownership.hour(0.0, 1.0, _number(owned, "watts"), _number(owned, "usd_per_kwh"), pue).power_usd
 
 
 def _grid(plan: Plan, quote: Quote, book: Book) -> Grid | None:
