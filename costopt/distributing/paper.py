@@ -90,8 +90,9 @@ class PaperRow:
 
     @property
     def key(self) -> tuple[int, float, float, str]:
-        """Verdict, bill, then the faster; the name only breaks ties."""
-        usd = math.inf if self.fleet is None else float(f"{self.fleet.month_usd:.12g}")
+        """Verdict, bill (of the impossible: how far off), then the faster; the name only breaks ties."""
+        off = math.inf if self.miss is None else self.miss.times
+        usd = off if self.fleet is None else float(f"{self.fleet.month_usd:.12g}")
         seconds = math.inf if self.fleet is None else self.fleet.pace.seconds_per_request
         return VERDICTS.index(self.verdict), usd, seconds, self.offer.instance
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from costopt import units
 from costopt.distributing import published
-from costopt.distributing.decoders import Answering, Decoder, Workload
+from costopt.distributing.decoders import KERNELS_PER_LAYER, Answering, Decoder, Workload
 from costopt.distributing.forward import OnePass, encoder_flops
 from costopt.distributing.published import Published
 from costopt.distributing.replicas import Limits
@@ -33,6 +33,12 @@ INPUT_TOKENS = 128
 
 SHARE = 0.99
 """Of the requests that a limit holds for: as in MLPerf Inference's server scenario."""
+
+CNN_LAYERS = 50
+"""Where nothing else is said: about what ResNet-50 has (He et al. 2015, arXiv:1512.03385)."""
+
+KERNELS_PER_CNN_LAYER = 2
+"""A convolution with what is fused into it, and what stands alone (pooling, sums). Counted, not measured."""
 
 NEAR = 2.0
 """How far, as a ratio, the nearest published model may be for its layers to be taken. A judgement: between Llama's 8B
@@ -300,7 +306,9 @@ def _encoder(options: Options) -> tuple[Workload, list[str]]:
     looked_up = 0 if like is None else like.vocabulary * like.hidden
     multiplied = params - looked_up if params > looked_up else params
     flops = encoder_flops(multiplied, layers, hidden, tokens)
-    workload = OnePass(_name(options, params, like), flops, params, tokens, layers, hidden, heads, options.bits)
+    kernels = KERNELS_PER_LAYER * layers
+    name = _name(options, params, like)
+    workload = OnePass(name, flops, params, tokens, layers, hidden, heads, options.bits, kernels)
     notes = [*_about_shape(like, params), f"inputs of {units.count_of(tokens, 'token')}"]
     if options.tokens is None:
         notes[-1] += "; --tokens for yours"
@@ -309,11 +317,14 @@ def _encoder(options: Options) -> tuple[Workload, list[str]]:
 
 def _cnn(options: Options) -> tuple[Workload, list[str]]:
     flops = _given(options.flops, "--flops", options, "1.1e9")
-    params, layers = options.params or 0.0, options.layers or 0
+    params, layers = options.params or 0.0, options.layers or CNN_LAYERS
     name = f"cnn of {units.significant(flops / 1e9)} GFLOP, {options.bits} bits"
     notes = ["a multiply-add is two operations: papers that count it once print half of --flops"]
     if options.params is None:
         notes.append("only operations are counted, not the bytes of weights: give --params; activations never are")
     if options.layers is None:
-        notes.append("launches of a GPU's kernels are not counted: give --layers")
-    return OnePass(name, flops, params, layers=layers, weight_bits=options.bits), notes
+        notes.append(
+            f"{CNN_LAYERS} layers taken, {KERNELS_PER_CNN_LAYER} launches each on an accelerator; --layers for yours"
+        )
+    kernels = KERNELS_PER_CNN_LAYER * layers
+    return OnePass(name, flops, params, layers=layers, weight_bits=options.bits, kernels=kernels), notes
