@@ -108,7 +108,7 @@ def _check(options: Options) -> None:
         raise UsageError(f"--arch {options.arch}: unknown{meant} There are {', '.join(ARCHS)}")
     for flag, value in _numbers(options):
         if value is not None and not (math.isfinite(value) and value > 0):
-            raise UsageError(f"{flag} is {value:g}: it must be more than 0")
+            raise UsageError(f"{flag} is {units.given(value)}: it must be more than 0")
     for flag, bits, known in (("--bits", options.bits, WEIGHT_BITS), ("--kv-bits", options.kv_bits, KV_BITS)):
         if bits not in known:
             raise UsageError(f"{flag} is {bits}: write {', '.join(map(str, known[:-1]))} or {known[-1]}")
@@ -160,7 +160,9 @@ def _traffic(options: Options, config: Path | None, overrides: tuple[str, ...], 
             raise UsageError("--arch needs the traffic: --rate 3 (requests a second) or --config traffic.yaml")
         return Asked(replace(demand.constant(options.rate, 1.0), told="--rate"))
     if options.rate is not None:
-        raise UsageError(f"--rate {options.rate:g}: {config} says already how many requests come; keep one of the two")
+        raise UsageError(
+            f"--rate {units.given(options.rate)}: {config} says already how many requests come; keep one of the two"
+        )
     return traffic_file.read(config, book, overrides)
 
 
@@ -222,7 +224,8 @@ def _like(options: Options, params: float) -> Published | None:
         raise UsageError(f"--arch {options.arch} needs its shape: give {', '.join(missing)}")
     like = published.nearest(options.arch, params)
     if not 1 / NEAR <= like.params / params <= NEAR:
-        has = f"no published {options.arch} has about {params:g} parameters (the nearest, {like.name}, {like.params:g})"
+        near = f"the nearest, {like.name}, {_counted(like.params)}"
+        has = f"no published {options.arch} has about {_counted(params)} parameters ({near})"
         raise UsageError(f"{has}: give {', '.join(missing)}")
     return like
 
@@ -270,9 +273,13 @@ def _own(options: Options, params: float) -> Decoder:
 
 
 def _name(options: Options, params: float, like: Published | None) -> str:
-    billions = f"{units.significant(params / 1e9)}B" if params >= 1e9 else f"{units.significant(params / 1e6)}M"
     shaped = "" if like is None else f" (shaped as {like.name})"
-    return f"{options.arch} of {billions} parameters{shaped}, {options.bits} bits"
+    return f"{options.arch} of {_counted(params)} parameters{shaped}, {options.bits} bits"
+
+
+def _counted(params: float) -> str:
+    """`70.0B`, `22.7M`."""
+    return f"{units.significant(params / 1e9)}B" if params >= 1e9 else f"{units.significant(params / 1e6)}M"
 
 
 def _head_dim(hidden: int, heads: int) -> int:
@@ -290,8 +297,8 @@ def _kv_heads(kv_heads: int, heads: int) -> int:
 def _about_shape(like: Published | None, params: float) -> Iterator[str]:
     if like is not None and not 1 / LIKE <= like.params / params <= LIKE:
         yield (
-            f"layers, width and heads are those of {like.name} with {like.params:.3g} parameters, the nearest that is "
-            "published; --layers --hidden --heads for yours"
+            f"layers, width and heads are those of {like.name} with {_counted(like.params)} parameters, the nearest that "
+            "is published; --layers --hidden --heads for yours"
         )
 
 

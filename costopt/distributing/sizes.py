@@ -34,7 +34,7 @@ def pairs(paper: Paper) -> tuple[Sizes, ...]:
 
 def sentences(paper: Paper) -> tuple[str, ...]:
     """The first few pairs in words, and what one queue is worth to the chosen fleet."""
-    return (*(_told(one) for one in pairs(paper)[:SHOWN]), *_pooling(paper))
+    return (*(_told(one, paper.asked.traffic.hours_per_month) for one in pairs(paper)[:SHOWN]), *_pooling(paper))
 
 
 def queues_apart(row: PaperRow, rate_per_s: float, limits: Limits) -> int | None:
@@ -76,20 +76,20 @@ def _several(row: PaperRow) -> bool:
     return row.fleet is not None and row.fleet.instances > 1
 
 
-def _told(sizes: Sizes) -> str:
+def _told(sizes: Sizes, hours: float) -> str:
     """The cheaper one first."""
     cheap, dear = sorted((sizes.small, sizes.big), key=_usd)
     chip = "" if sizes.big.found.carried is None else sizes.big.found.carried.chip.name
-    return f"{chip}: {_fleet(cheap)}; against {_fleet(dear)}"
+    return f"{chip}: {_fleet(cheap, hours)}; against {_fleet(dear, hours)}"
 
 
-def _fleet(row: PaperRow) -> str:
+def _fleet(row: PaperRow, hours: float) -> str:
     """`16 aws/g6e.xlarge in groups of 4, $21,736.48 a month (a spare group $5,434.12)`."""
     if row.fleet is None:
         return ""
     one = row.fleet
     paid = one.instances + one.spare
-    reserve = one.month_usd / paid * one.way.spread.machines
+    reserve = row.offer.usd_per_hour * one.way.spread.machines * hours
     several = f" in groups of {one.way.spread.machines}" if one.way.spread.machines > 1 else ""
     more = f"a spare {'group' if several else 'one'} {units.cents(reserve)}"
     return f"{units.count(paid)} {row.offer.instance}{several}, {units.cents(one.month_usd)} a month ({more})"
