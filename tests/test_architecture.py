@@ -131,7 +131,7 @@ LAYERS = (
     {"replicas"},
     {"paper_asked"},
     {"paper"},
-    {"wins", "sizes", "paper_words"},
+    {"wins", "sizes", "spreading", "paper_words"},
     {"paper_sheet", "paper_facts"},
     {"on_paper"},
     {"load", "modules", "transposed", "export", "parity", "worker", "placement", "precision", "ties", "observed"},

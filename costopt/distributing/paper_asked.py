@@ -296,9 +296,10 @@ def _kv_heads(kv_heads: int, heads: int) -> int:
 
 def _about_shape(like: Published | None, params: float) -> Iterator[str]:
     if like is not None and not 1 / LIKE <= like.params / params <= LIKE:
+        shape = f"{like.name} with {_counted(like.params)} parameters"
         yield (
-            f"layers, width and heads are those of {like.name} with {_counted(like.params)} parameters, the nearest that "
-            "is published; --layers --hidden --heads for yours"
+            f"layers, width and heads are those of {shape}, the nearest that is published; "
+            "--layers --hidden --heads for yours"
         )
 
 
