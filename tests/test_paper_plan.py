@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from costopt.distributing import paper, paper_asked, paper_facts, paper_sheet, sizes, wins
+from costopt.distributing import paper, paper_asked, paper_facts, paper_sheet, sizes, training_plan, wins
 from costopt.distributing.on_paper import on_paper
 from costopt.distributing.pace import pace
 from costopt.distributing.paper import Paper, PaperRow
@@ -376,6 +376,61 @@ def test_an_unusual_offer_breaks_nothing() -> None:
     paper_facts.written(found, TODAY)
 
 
+# ---------------------------------------------------------------------------------------- training
+
+TRAINED = Options("llama", params=8e9)
+
+
+def test_training_costs_least_on_one_machine_unless_somebody_waits() -> None:
+    asked = paper_asked.training(TRAINED, 4e6, 0.0)
+    alone = training_plan.rows(asked, tuple(BOOK.offers.values()))
+    assert {row.worth for row in alone} == {1}
+    waiting = paper_asked.training(TRAINED, 4e6, 200.0)
+    p5 = training_plan.row(waiting, BOOK.of("aws/p5.48xlarge")[0])
+    assert p5.step is not None
+    assert 1 < p5.worth < p5.fastest
+    assert p5.step.usd(p5.worth + 1, 55.04, 200.0) > p5.step.usd(p5.worth, 55.04, 200.0)
+    assert p5.step.seconds(p5.fastest + 1) >= p5.step.seconds(p5.fastest)
+
+
+def test_a_step_on_one_machine_is_six_operations_a_parameter_and_token() -> None:
+    found = training_plan.row(paper_asked.training(TRAINED, 4e6, 0.0), BOOK.of("lambda/gpu_1x_b200_sxm6")[0])
+    assert found.step is not None
+    assert found.step.seconds(1) == pytest.approx(6 * 8e9 * 4e6 / (0.75 * 2250e12))
+    assert (found.fastest, found.network) == (1, "not known")
+
+
+@pytest.mark.parametrize(
+    ("instance", "why"),
+    [
+        ("aws/p5.4xlarge", "needs 128 GB, can fill 72.0 GB"),
+        ("aws/inf2.48xlarge", "AWS Inferentia2 is made for inference"),
+        ("gcp/e2-standard-4", "nothing known of its processor"),
+    ],
+)
+def test_what_a_model_cannot_be_trained_on_says_why(instance: str, why: str) -> None:
+    found = training_plan.row(paper_asked.training(TRAINED, 4e6, 0.0), BOOK.of(instance)[0])
+    assert (found.step, found.why) == (None, why)
+
+
+@pytest.mark.parametrize(
+    ("options", "tokens", "waiting", "words"),
+    [
+        (TRAINED, None, 0.0, "--arch llama needs --batch-tokens, such as --batch-tokens 4e6"),
+        (TRAINED, 0.0, 0.0, "--batch-tokens is 0: it must be more than 0"),
+        (TRAINED, 4e6, -1.0, "--waiting-usd-per-hour is -1: it can't be less than 0"),
+        (replace(TRAINED, rate=3.0), 4e6, 0.0, "--rate: training serves no requests; leave it out"),
+        (Options("cnn", flops=1e9), 4e6, 0.0, "--training: --arch cnn is not planned"),
+    ],
+)
+def test_bad_input_of_a_training_is_told(options: Options, tokens: float | None, waiting: float, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        paper_asked.training(options, tokens, waiting)
+
+
+# ---------------------------------------------------------------------------------------- the command
+
+
 def command(*arguments: str) -> "subprocess.CompletedProcess[str]":
     whole = [sys.executable, "-m", "costopt", "plan", *arguments]
     return subprocess.run(whole, capture_output=True, text=True, check=False)
@@ -390,12 +445,20 @@ def test_the_command_prints_a_table_and_ends_with_3_where_nothing_meets() -> Non
     assert json.loads(late.stdout)["choice"] is None
 
 
+@pytest.mark.parametrize("form", ["table", "json", "markdown"])
+def test_the_command_plans_a_training(form: str) -> None:
+    ended = command("--arch", "llama", "--params", "8e9", "--training", "--batch-tokens", "4e6", "--format", form)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "On paper: training llama of 8.00B parameters costs least on 1 " in ended.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (("--arch", "lama", "--rate", "3"), "costopt: --arch lama: unknown; did you mean llama?"),
         (("--params", "7e9"), "costopt: --params, --rate and their like describe a model on paper: add --arch"),
         (("run", "--arch", "llama", "--params", "7e9", "--rate", "1"), "costopt: both a run ('run') and --arch"),
+        (("--batch-tokens", "4e6"), "costopt: --training, --batch-tokens and --waiting-usd-per-hour go together"),
         ((), "costopt: plan needs a RUN and --config traffic.yaml; or --arch"),
     ],
 )

@@ -7,6 +7,7 @@ networks        links between machines and between the chips of one (networks.cs
 collectives     how long machines take to exchange what they know: all-reduce, all-gather, send
 parallel        one pass of a model that is spread over chips: tensor and pipeline parallel
 training_steps  data-parallel training: efficiency, share of communication, when more machines cost more
+training_plan   the same over the price book (`--training`); training_sheet for people and programs
 deployments     the ways in which a machine can hold the model, or what keeps it from it
 pace            time to first token, time per token and rate of one way, at a batch
 replicas        how many copies a rate needs within its limits

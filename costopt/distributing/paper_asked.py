@@ -17,6 +17,7 @@ from costopt.distributing.decoders import KERNELS_PER_LAYER, Answering, Decoder,
 from costopt.distributing.forward import OnePass, encoder_flops
 from costopt.distributing.published import Published
 from costopt.distributing.replicas import Limits
+from costopt.distributing.training_plan import TrainingAsked
 from costopt.errors import UsageError
 from costopt.planning import demand, traffic_file
 from costopt.planning.traffic_file import Asked
@@ -96,6 +97,33 @@ def read(options: Options, config: Path | None, overrides: tuple[str, ...], book
         case _:
             workload, notes = _decoder(options)
     return PaperAsked(workload, traffic, _limits(options, traffic, workload), tuple(notes))
+
+
+def training(options: Options, batch_tokens: float | None, waiting_usd_per_hour: float) -> TrainingAsked:
+    """The same model, to be trained. Raises UsageError in words."""
+    _check(options)
+    if options.arch == "cnn":
+        raise UsageError("--training: --arch cnn is not planned: its operations a step are not counted in tokens")
+    served = (
+        ("--rate", options.rate),
+        ("--p99-ms", options.p99_ms),
+        ("--ttft-ms", options.ttft_ms),
+        ("--tpot-ms", options.tpot_ms),
+    )
+    for flag, value in served:
+        if value is not None:
+            raise UsageError(f"{flag}: training serves no requests; leave it out")
+    tokens = _given(batch_tokens, "--batch-tokens", options, "4e6")
+    if not (math.isfinite(tokens) and tokens > 0):
+        raise UsageError(f"--batch-tokens is {units.given(tokens)}: it must be more than 0")
+    if not (math.isfinite(waiting_usd_per_hour) and waiting_usd_per_hour >= 0):
+        raise UsageError(f"--waiting-usd-per-hour is {units.given(waiting_usd_per_hour)}: it can't be less than 0")
+    params = _given(options.params, "--params", options, "8e9")
+    like = _like(options, params)
+    active = params if like is None else params * like.active_params / like.params
+    return TrainingAsked(
+        f"{options.arch} of {_counted(params)} parameters", params, active, tokens, waiting_usd_per_hour
+    )
 
 
 # ---------------------------------------------------------------------------------------- faults

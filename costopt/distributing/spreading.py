@@ -23,7 +23,7 @@ def _held(row: PaperRow) -> Iterator[str]:
     spread = way.spread
     full = f"{units.bytes(way.bytes_per_chip)} of {units.bytes(way.memory_bytes)} at batch 1"
     where = "in the machine's memory" if spread.chip.kind == "cpu" else f"on {units.count_of(spread.chips, 'chip')}"
-    how = [_tensor(spread.link, spread.tensor), _stages(spread.stage_link, spread.stages)]
+    how = [_tensor(spread.link), _stages(spread.stage_link, spread.stages)]
     told = ", ".join((f"{row.offer.instance}: a copy is {where}", *(words for words in how if words)))
     share = "" if spread.chips == 1 else f"; exchanging takes {units.percent(one.communication_share)} of the time"
     copies = row.fleet.served.copies
@@ -31,8 +31,8 @@ def _held(row: PaperRow) -> Iterator[str]:
     yield f"{told}, {full}{' each' if spread.chips > 1 else ''}{share}{apart}"
 
 
-def _tensor(link: Link | None, chips: int) -> str:
-    return "" if link is None else f"tensor parallel over {chips} by {_named(link)}"
+def _tensor(link: Link | None) -> str:
+    return "" if link is None else f"tensor parallel by {_named(link)}"
 
 
 def _stages(link: Link | None, stages: int) -> str:
