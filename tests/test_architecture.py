@@ -132,7 +132,7 @@ LAYERS = (
     {"training_plan"},
     {"training_sheet", "paper_asked"},
     {"paper"},
-    {"wins", "sizes", "spreading", "paper_words"},
+    {"wins", "big_or_small", "spreading", "paper_words"},
     {"paper_sheet", "paper_facts"},
     {"on_paper"},
     {"load", "modules", "transposed", "export", "parity", "worker", "placement", "precision", "ties", "observed"},

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from costopt.distributing import paper, paper_asked, paper_facts, paper_sheet, sizes, training_plan, wins
+from costopt.distributing import big_or_small, paper, paper_asked, paper_facts, paper_sheet, training_plan, wins
 from costopt.distributing.on_paper import on_paper
 from costopt.distributing.pace import pace
 from costopt.distributing.paper import Paper, PaperRow
@@ -259,7 +259,7 @@ def test_dense_work_is_told_by_how_many_chips_have_more_bytes_than_it_needs() ->
 
 
 def test_one_big_machine_is_held_against_several_small_ones_with_the_cheaper_first() -> None:
-    told = sizes.sentences(planned(LLAMA, some("aws/g6.xlarge", "aws/g6.12xlarge")))
+    told = big_or_small.sentences(planned(LLAMA, some("aws/g6.xlarge", "aws/g6.12xlarge")))
     assert told[0].startswith("NVIDIA L4: ")
     assert "aws/g6.xlarge in groups of " in told[0]
     assert "; against " in told[0]
@@ -269,10 +269,10 @@ def test_one_queue_before_all_copies_needs_fewer_than_a_queue_each() -> None:
     found = planned(replace(MINILM, rate=3000.0, p99_ms=3), some("aws/c7g.4xlarge"))
     assert found.choice is not None
     assert found.choice.fleet is not None
-    apart = sizes.queues_apart(found.choice, 3000.0, found.asked.limits)
+    apart = big_or_small.queues_apart(found.choice, 3000.0, found.asked.limits)
     assert apart is not None
     assert apart > found.choice.fleet.served.copies
-    assert f"with a queue each, {apart} are needed" in sizes.sentences(found)[-1]
+    assert f"with a queue each, {apart} are needed" in big_or_small.sentences(found)[-1]
 
 
 # ---------------------------------------------------------------------------------------- for programs

@@ -13,7 +13,7 @@ pace            time to first token, time per token and rate of one way, at a ba
 replicas        how many copies a rate needs within its limits
 paper_asked     what is asked on the command line, checked
 paper           every machine of the book, sized and billed; the cheapest that meets
-wins            when CPU, GPU, TPU and FPGA win here; sizes: one big machine against several small ones
+wins            when CPU, GPU, TPU and FPGA win here; big_or_small: one big machine against several small ones
 spreading       how the chosen chips share the model, and from how many on more cost more
 paper_words     the plan in sentences; paper_sheet for people, paper_facts for programs
 on_paper        the whole of `costopt plan --arch`

@@ -5,7 +5,7 @@ import json
 import math
 from collections.abc import Mapping
 
-from costopt.distributing import paper_words, sizes, spreading, wins
+from costopt.distributing import big_or_small, paper_words, spreading, wins
 from costopt.distributing.networks import Link
 from costopt.distributing.paper import Fleet, Million, Paper, PaperRow, at_traffic, saturated
 from costopt.distributing.paper_asked import PaperAsked
@@ -36,7 +36,7 @@ def facts(paper: Paper, today: datetime.date) -> Facts:
         "rows": [_row(paper, row) for row in paper.rows],
         "hardware": wins.sentences(paper),
         "spread": spreading.sentences(paper),
-        "sizes": sizes.sentences(paper),
+        "sizes": big_or_small.sentences(paper),
         "notes": tuple(paper_words.notes(paper, today)),
     }
 

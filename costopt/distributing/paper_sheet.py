@@ -3,7 +3,7 @@
 import datetime
 
 from costopt import units
-from costopt.distributing import paper_words, sizes, spreading, wins
+from costopt.distributing import big_or_small, paper_words, spreading, wins
 from costopt.distributing.paper import Million, Paper, PaperRow, Verdict, at_traffic
 from costopt.projecting.hardware import Kind
 from costopt.sheets import UNKNOWN_CELL, Cell, Column, Grid, Paragraph, Sheet, Tone, one_line, pair
@@ -30,7 +30,9 @@ def sheet(paper: Paper, today: datetime.date) -> Sheet:
         paragraphs=(
             Paragraph("When which hardware wins here", tuple(one_line(one) for one in wins.sentences(paper))),
             Paragraph("How it is spread over chips", tuple(one_line(one) for one in spreading.sentences(paper))),
-            Paragraph("One big machine or several small ones", tuple(one_line(one) for one in sizes.sentences(paper))),
+            Paragraph(
+                "One big machine or several small ones", tuple(one_line(one) for one in big_or_small.sentences(paper))
+            ),
             Paragraph("Not certain, or too slow", _open(rows)),
             Paragraph("Can't run there", _refused(paper)),
         ),
