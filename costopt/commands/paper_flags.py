@@ -33,3 +33,8 @@ Rate = Annotated[float | None, _flag("--rate", "Requests a second, where --confi
 TtftMs = Annotated[float | None, _flag("--ttft-ms", "Limit of the time to a first token, for 99 of 100 requests.")]
 TpotMs = Annotated[float | None, _flag("--tpot-ms", "Limit of the mean time for each further token.")]
 P99Ms = Annotated[float | None, _flag("--p99-ms", "Limit of the whole answer, for 99 of 100 requests.")]
+Training = Annotated[bool, _flag("--training", "Plan its training instead of serving it; with --batch-tokens.")]
+BatchTokens = Annotated[float | None, _flag("--batch-tokens", "Tokens of a training step on all machines: 4e6.")]
+WaitingUsd = Annotated[
+    float, _flag("--waiting-usd-per-hour", "What it costs an hour that somebody waits for the training.")
+]

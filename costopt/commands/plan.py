@@ -104,6 +104,9 @@ def plan(
     ttft_ms: paper_flags.TtftMs = None,
     tpot_ms: paper_flags.TpotMs = None,
     p99_ms: paper_flags.P99Ms = None,
+    training: paper_flags.Training = False,
+    batch_tokens: paper_flags.BatchTokens = None,
+    waiting_usd_per_hour: paper_flags.WaitingUsd = 0.0,
 ) -> None:
     """Rank machines and candidates of a finished run for a traffic: whole instances, a monthly bill, what it saves.
 
@@ -116,8 +119,14 @@ def plan(
     paper = Options(arch or "", *shape, tokens, flops, rate, ttft_ms, tpot_ms, p99_ms)
     named = () if machine is None else (f"machine.instance={machine}",)
     settings = (*(overrides or ()), *named)
+    if arch is None and (training or batch_tokens is not None or waiting_usd_per_hour):
+        raise UsageError("--training, --batch-tokens and --waiting-usd-per-hour go together, with --arch")
     if arch is not None:
         _refuse_beside_paper(arch, run, model, measure or how != How())
+    if arch is not None and training:
+        _training(paper, batch_tokens, waiting_usd_per_hour, form)
+        return
+    if arch is not None:
         _on_paper(paper, config, settings, form)
         return
     if paper != Options(""):
@@ -263,3 +272,22 @@ def _written_paper(found: "Paper", form: PlanForm, today: datetime.date) -> str:
             return markdown.written(paper_sheet.sheet(found, today))
         case PlanForm.table:
             return table.written(paper_sheet.sheet(found, today), *width_and_colour())
+
+
+def _training(options: "Options", batch_tokens: float | None, waiting_usd_per_hour: float, form: PlanForm) -> None:
+    from costopt.distributing import paper_asked, training_sheet
+    from costopt.distributing.on_paper import training_on_paper
+    from costopt.pricing import book
+    from costopt.reports import markdown, table
+
+    asked = paper_asked.training(options, batch_tokens, waiting_usd_per_hour)
+    rows = training_on_paper(asked, book.current())
+    match form:
+        case PlanForm.json:
+            print_text(training_sheet.written(asked, rows))
+        case PlanForm.markdown:
+            print_text(markdown.written(training_sheet.sheet(asked, rows)))
+        case PlanForm.table:
+            print_text(table.written(training_sheet.sheet(asked, rows), *width_and_colour()))
+    if all(row.step is None for row in rows):
+        raise typer.Exit(NOT_MET)

@@ -19,13 +19,18 @@ attention's output and its projection (7), and a feed-forward pair 3.5 wide (7).
 (arXiv:2302.13971); nothing is recomputed or freed early, so it is high rather than low."""
 
 
+KERNELS_PER_LAYER = 10
+"""Launched for a transformer's layer with fused attention: norm, QKV, rotation, attention, projection, norm, two
+feed-forward products, an activation, a sum. Counted, not measured."""
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """One pass through a model: operations (a multiply-add is two), bytes read, and what chips must exchange.
 
     `weight_bytes` and `kv_bytes` are read from memory, each once. `row_bytes` is the activation between two layers, of
     all tokens in the pass: what tensor parallel chips sum up twice a layer and pipeline stages hand on. `layers` counts
-    those; 0 where they are not known.
+    those, 0 where they are not known; `kernels` the launches of a pass on an accelerator.
     """
 
     flops: float
@@ -33,6 +38,7 @@ class Work:
     kv_bytes: float = 0.0
     row_bytes: float = 0.0
     layers: int = 0
+    kernels: int = 0
 
     @property
     def intensity(self) -> float:
@@ -147,6 +153,7 @@ class Decoder:
             kv_bytes=tokens * self.kv_bytes_per_token,
             row_bytes=tokens * self.row_bytes,
             layers=self.layers,
+            kernels=KERNELS_PER_LAYER * self.layers,
         )
 
     def step(self, batch: int, context: float) -> Work:
@@ -162,6 +169,7 @@ class Decoder:
             kv_bytes=batch * context * self.kv_bytes_per_token,
             row_bytes=batch * self.row_bytes,
             layers=self.layers,
+            kernels=KERNELS_PER_LAYER * self.layers,
         )
 
     @property

@@ -52,13 +52,17 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Deployments:
-    """The ways to hold a model on a machine, smallest first; without any, `why` not in words."""
+    """The ways to hold a model on a machine, smallest first; without any, `why` not in words.
+
+    `short` is how many times its chips' memory would be needed then; infinite where memory isn't what is missing.
+    """
 
     offer: Offer
     carried: Carried | None
     ways: tuple[Way, ...]
     why: str = ""
     toolchain: str = ""
+    short: float = math.inf
 
 
 def precision_of(workload: Workload) -> Precision:
@@ -81,8 +85,10 @@ def deployments(offer: Offer, workload: Workload) -> Deployments:
         return Deployments(offer, carried, (), "its memory is not known")
     toolchain = TOOLCHAINS.get(chip.kind, "")
     ways = tuple(_fitting(offer, carried, workload, memory_bytes))
-    why = "" if ways else _needs(carried, workload, memory_bytes, offer)
-    return Deployments(offer, carried, ways, why, toolchain)
+    if ways:
+        return Deployments(offer, carried, ways, "", toolchain)
+    short = _held(workload, Spread(chip), 1) / (USABLE * memory_bytes * (1 if chip.kind == "cpu" else carried.count))
+    return Deployments(offer, carried, (), _needs(carried, workload, memory_bytes, offer), toolchain, short)
 
 
 def _memory_bytes(offer: Offer, carried: Carried) -> float | None:

@@ -18,9 +18,11 @@ def encoder_flops(multiplied: float, layers: int, width: int, tokens: int) -> fl
 
 @dataclass(frozen=True, slots=True)
 class OnePass:
-    """A model whose forward pass is the answer. `tokens` is 1 for a picture; `hidden` and `layers` 0 where not known.
+    """A model whose forward pass is the answer.
 
-    `weight_bits` is what weights are stored and multiplied in. `flops` are operations (a multiply-add is two).
+    `tokens` is 1 for a picture; `hidden` and `layers` 0 where they are not known; `kernels` are launched for a pass on
+    an accelerator. `weight_bits` is what weights are stored and multiplied in. `flops` are operations (a multiply-add
+    is two).
     """
 
     name: str
@@ -31,6 +33,7 @@ class OnePass:
     hidden: int = 0
     heads: int = 1
     weight_bits: int = 16
+    kernels: int = 0
 
     @property
     def prompt_tokens(self) -> int:
@@ -55,7 +58,7 @@ class OnePass:
     def prefill(self) -> Work:
         """The pass."""
         row_bytes = float(self.tokens * self.hidden * ACTIVATION_BYTES)
-        return Work(self.flops, self.weight_bytes, 0.0, row_bytes, self.layers)
+        return Work(self.flops, self.weight_bytes, 0.0, row_bytes, self.layers, self.kernels)
 
     def step(self, batch: int) -> Work:  # noqa: ARG002 - the protocol's; there is no step whatever the batch
         """There is no second phase."""

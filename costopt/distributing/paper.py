@@ -36,7 +36,8 @@ SLOW, AS_PROJECTED, FAST = 1 + BAND, 1.0, 1 - BAND
 class Fleet:
     """Enough machines for the busiest time, were times `factor` of the projected ones; `pace` has them as projected.
 
-    `served` has the promised percentile at that factor. `month_usd` is what `instances` and `spare` cost.
+    `served` has the promised percentile at that factor. `month_usd` is the bill of `instances` and `spare`, with
+    egress where the traffic file has it.
     """
 
     way: Way
@@ -90,8 +91,9 @@ class PaperRow:
 
     @property
     def key(self) -> tuple[int, float, float, str]:
-        """Verdict, bill, then the faster; the name only breaks ties."""
-        usd = math.inf if self.fleet is None else float(f"{self.fleet.month_usd:.12g}")
+        """Verdict, bill (without one: how far off), then the faster; the name only breaks ties."""
+        off = self.found.short if self.miss is None else self.miss.times
+        usd = off if self.fleet is None else float(f"{self.fleet.month_usd:.12g}")
         seconds = math.inf if self.fleet is None else self.fleet.pace.seconds_per_request
         return VERDICTS.index(self.verdict), usd, seconds, self.offer.instance
 

@@ -13,10 +13,11 @@ from pathlib import Path
 
 from costopt import units
 from costopt.distributing import published
-from costopt.distributing.decoders import Answering, Decoder, Workload
+from costopt.distributing.decoders import KERNELS_PER_LAYER, Answering, Decoder, Workload
 from costopt.distributing.forward import OnePass, encoder_flops
 from costopt.distributing.published import Published
 from costopt.distributing.replicas import Limits
+from costopt.distributing.training_plan import TrainingAsked
 from costopt.errors import UsageError
 from costopt.planning import demand, traffic_file
 from costopt.planning.traffic_file import Asked
@@ -33,6 +34,12 @@ INPUT_TOKENS = 128
 
 SHARE = 0.99
 """Of the requests that a limit holds for: as in MLPerf Inference's server scenario."""
+
+CNN_LAYERS = 50
+"""Where nothing else is said: about what ResNet-50 has (He et al. 2015, arXiv:1512.03385)."""
+
+KERNELS_PER_CNN_LAYER = 2
+"""A convolution with what is fused into it, and what stands alone (pooling, sums). Counted, not measured."""
 
 NEAR = 2.0
 """How far, as a ratio, the nearest published model may be for its layers to be taken. A judgement: between Llama's 8B
@@ -92,6 +99,33 @@ def read(options: Options, config: Path | None, overrides: tuple[str, ...], book
     return PaperAsked(workload, traffic, _limits(options, traffic, workload), tuple(notes))
 
 
+def training(options: Options, batch_tokens: float | None, waiting_usd_per_hour: float) -> TrainingAsked:
+    """The same model, to be trained. Raises UsageError in words."""
+    _check(options)
+    if options.arch == "cnn":
+        raise UsageError("--training: --arch cnn is not planned: its operations a step are not counted in tokens")
+    served = (
+        ("--rate", options.rate),
+        ("--p99-ms", options.p99_ms),
+        ("--ttft-ms", options.ttft_ms),
+        ("--tpot-ms", options.tpot_ms),
+    )
+    for flag, value in served:
+        if value is not None:
+            raise UsageError(f"{flag}: training serves no requests; leave it out")
+    tokens = _given(batch_tokens, "--batch-tokens", options, "4e6")
+    if not (math.isfinite(tokens) and tokens > 0):
+        raise UsageError(f"--batch-tokens is {units.given(tokens)}: it must be more than 0")
+    if not (math.isfinite(waiting_usd_per_hour) and waiting_usd_per_hour >= 0):
+        raise UsageError(f"--waiting-usd-per-hour is {units.given(waiting_usd_per_hour)}: it can't be less than 0")
+    params = _given(options.params, "--params", options, "8e9")
+    like = _like(options, params)
+    active = params if like is None else params * like.active_params / like.params
+    return TrainingAsked(
+        f"{options.arch} of {_counted(params)} parameters", params, active, tokens, waiting_usd_per_hour
+    )
+
+
 # ---------------------------------------------------------------------------------------- faults
 
 
@@ -102,7 +136,7 @@ def _check(options: Options) -> None:
         raise UsageError(f"--arch {options.arch}: unknown{meant} There are {', '.join(ARCHS)}")
     for flag, value in _numbers(options):
         if value is not None and not (math.isfinite(value) and value > 0):
-            raise UsageError(f"{flag} is {value:g}: it must be more than 0")
+            raise UsageError(f"{flag} is {units.given(value)}: it must be more than 0")
     for flag, bits, known in (("--bits", options.bits, WEIGHT_BITS), ("--kv-bits", options.kv_bits, KV_BITS)):
         if bits not in known:
             raise UsageError(f"{flag} is {bits}: write {', '.join(map(str, known[:-1]))} or {known[-1]}")
@@ -154,7 +188,9 @@ def _traffic(options: Options, config: Path | None, overrides: tuple[str, ...], 
             raise UsageError("--arch needs the traffic: --rate 3 (requests a second) or --config traffic.yaml")
         return Asked(replace(demand.constant(options.rate, 1.0), told="--rate"))
     if options.rate is not None:
-        raise UsageError(f"--rate {options.rate:g}: {config} says already how many requests come; keep one of the two")
+        raise UsageError(
+            f"--rate {units.given(options.rate)}: {config} says already how many requests come; keep one of the two"
+        )
     return traffic_file.read(config, book, overrides)
 
 
@@ -216,7 +252,8 @@ def _like(options: Options, params: float) -> Published | None:
         raise UsageError(f"--arch {options.arch} needs its shape: give {', '.join(missing)}")
     like = published.nearest(options.arch, params)
     if not 1 / NEAR <= like.params / params <= NEAR:
-        has = f"no published {options.arch} has about {params:g} parameters (the nearest, {like.name}, {like.params:g})"
+        near = f"the nearest, {like.name}, {_counted(like.params)}"
+        has = f"no published {options.arch} has about {_counted(params)} parameters ({near})"
         raise UsageError(f"{has}: give {', '.join(missing)}")
     return like
 
@@ -264,9 +301,13 @@ def _own(options: Options, params: float) -> Decoder:
 
 
 def _name(options: Options, params: float, like: Published | None) -> str:
-    billions = f"{units.significant(params / 1e9)}B" if params >= 1e9 else f"{units.significant(params / 1e6)}M"
     shaped = "" if like is None else f" (shaped as {like.name})"
-    return f"{options.arch} of {billions} parameters{shaped}, {options.bits} bits"
+    return f"{options.arch} of {_counted(params)} parameters{shaped}, {options.bits} bits"
+
+
+def _counted(params: float) -> str:
+    """`70.0B`, `22.7M`."""
+    return f"{units.significant(params / 1e9)}B" if params >= 1e9 else f"{units.significant(params / 1e6)}M"
 
 
 def _head_dim(hidden: int, heads: int) -> int:
@@ -283,9 +324,10 @@ def _kv_heads(kv_heads: int, heads: int) -> int:
 
 def _about_shape(like: Published | None, params: float) -> Iterator[str]:
     if like is not None and not 1 / LIKE <= like.params / params <= LIKE:
+        shape = f"{like.name} with {_counted(like.params)} parameters"
         yield (
-            f"layers, width and heads are those of {like.name} with {like.params:.3g} parameters, the nearest that is "
-            "published; --layers --hidden --heads for yours"
+            f"layers, width and heads are those of {shape}, the nearest that is published; "
+            "--layers --hidden --heads for yours"
         )
 
 
@@ -300,7 +342,9 @@ def _encoder(options: Options) -> tuple[Workload, list[str]]:
     looked_up = 0 if like is None else like.vocabulary * like.hidden
     multiplied = params - looked_up if params > looked_up else params
     flops = encoder_flops(multiplied, layers, hidden, tokens)
-    workload = OnePass(_name(options, params, like), flops, params, tokens, layers, hidden, heads, options.bits)
+    kernels = KERNELS_PER_LAYER * layers
+    name = _name(options, params, like)
+    workload = OnePass(name, flops, params, tokens, layers, hidden, heads, options.bits, kernels)
     notes = [*_about_shape(like, params), f"inputs of {units.count_of(tokens, 'token')}"]
     if options.tokens is None:
         notes[-1] += "; --tokens for yours"
@@ -309,11 +353,14 @@ def _encoder(options: Options) -> tuple[Workload, list[str]]:
 
 def _cnn(options: Options) -> tuple[Workload, list[str]]:
     flops = _given(options.flops, "--flops", options, "1.1e9")
-    params, layers = options.params or 0.0, options.layers or 0
+    params, layers = options.params or 0.0, options.layers or CNN_LAYERS
     name = f"cnn of {units.significant(flops / 1e9)} GFLOP, {options.bits} bits"
     notes = ["a multiply-add is two operations: papers that count it once print half of --flops"]
     if options.params is None:
         notes.append("only operations are counted, not the bytes of weights: give --params; activations never are")
     if options.layers is None:
-        notes.append("launches of a GPU's kernels are not counted: give --layers")
-    return OnePass(name, flops, params, layers=layers, weight_bits=options.bits), notes
+        notes.append(
+            f"{CNN_LAYERS} layers taken, {KERNELS_PER_CNN_LAYER} launches each on an accelerator; --layers for yours"
+        )
+    kernels = KERNELS_PER_CNN_LAYER * layers
+    return OnePass(name, flops, params, layers=layers, weight_bits=options.bits, kernels=kernels), notes

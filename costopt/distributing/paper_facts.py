@@ -5,7 +5,7 @@ import json
 import math
 from collections.abc import Mapping
 
-from costopt.distributing import paper_words, sizes, wins
+from costopt.distributing import big_or_small, paper_words, spreading, wins
 from costopt.distributing.networks import Link
 from costopt.distributing.paper import Fleet, Million, Paper, PaperRow, at_traffic, saturated
 from costopt.distributing.paper_asked import PaperAsked
@@ -35,7 +35,8 @@ def facts(paper: Paper, today: datetime.date) -> Facts:
         "indistinguishable": [one.offer.instance for one in paper.alike],
         "rows": [_row(paper, row) for row in paper.rows],
         "hardware": wins.sentences(paper),
-        "sizes": sizes.sentences(paper),
+        "spread": spreading.sentences(paper),
+        "sizes": big_or_small.sentences(paper),
         "notes": tuple(paper_words.notes(paper, today)),
     }
 

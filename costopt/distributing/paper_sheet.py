@@ -3,7 +3,7 @@
 import datetime
 
 from costopt import units
-from costopt.distributing import paper_words, sizes, wins
+from costopt.distributing import big_or_small, paper_words, spreading, wins
 from costopt.distributing.paper import Million, Paper, PaperRow, Verdict, at_traffic
 from costopt.projecting.hardware import Kind
 from costopt.sheets import UNKNOWN_CELL, Cell, Column, Grid, Paragraph, Sheet, Tone, one_line, pair
@@ -29,7 +29,10 @@ def sheet(paper: Paper, today: datetime.date) -> Sheet:
         footnotes=(_footnote(paper),) if rows else (),
         paragraphs=(
             Paragraph("When which hardware wins here", tuple(one_line(one) for one in wins.sentences(paper))),
-            Paragraph("One big machine or several small ones", tuple(one_line(one) for one in sizes.sentences(paper))),
+            Paragraph("How it is spread over chips", tuple(one_line(one) for one in spreading.sentences(paper))),
+            Paragraph(
+                "One big machine or several small ones", tuple(one_line(one) for one in big_or_small.sentences(paper))
+            ),
             Paragraph("Not certain, or too slow", _open(rows)),
             Paragraph("Can't run there", _refused(paper)),
         ),
@@ -66,8 +69,7 @@ def _columns(paper: Paper, rows: tuple[PaperRow, ...]) -> tuple[Column, ...]:
     million = Cell(("USD/M prompt", "answer"), "USD/M prompt / answer") if tokens else None
     return (
         Column("machine", pair("machine", "", ""), tuple(map(_machine, rows)), words=True),
-        Column("copies", Cell(("copies x", "chips"), "copies x chips"), tuple(map(_copies, rows))),
-        Column("instances", Cell(("instances", "+ spare"), "instances + spare"), tuple(map(_instances, rows))),
+        Column("fleet", Cell(("instances", "copies x chips"), "instances, copies x chips"), tuple(map(_fleet, rows))),
         Column("times", times or pair(f"{percentile} ms", "", ""), tuple(map(_times, rows))),
         Column("rate", pair(rate, "batch" if tokens else "", " / "), tuple(_rate(row) for row in rows)),
         Column("million", million or pair("USD/million", "", ""), tuple(_million(paper, row) for row in rows)),
@@ -81,18 +83,15 @@ def _machine(row: PaperRow) -> Cell:
     return pair(row.offer.instance, "" if carried is None else f"{carried.count} x {carried.chip.name}", ", ")
 
 
-def _copies(row: PaperRow) -> Cell:
+def _fleet(row: PaperRow) -> Cell:
+    """`16 + 4` instances, below them `4 x 4` copies and chips, or `4 x 2 x 4` with stages of a pipeline between."""
     if row.fleet is None:
         return UNKNOWN_CELL
-    spread = row.fleet.way.spread
-    stages = f"in {spread.stages} stages" if spread.stages > 1 else ""
-    return pair(f"{units.count(row.fleet.served.copies)} x {spread.chips * spread.cores}", stages, " ")
-
-
-def _instances(row: PaperRow) -> Cell:
-    if row.fleet is None:
-        return UNKNOWN_CELL
-    return pair(units.count(row.fleet.instances), f"+ {row.fleet.spare}" if row.fleet.spare else "", " ")
+    one, spread = row.fleet, row.fleet.way.spread
+    spare = f" + {units.count(one.spare)}" if one.spare else ""
+    stages = f"{spread.stages} x " if spread.stages > 1 else ""
+    copies = f"{units.count(one.served.copies)} x {stages}{spread.tensor * spread.cores}"
+    return pair(f"{units.count(one.instances)}{spare}", copies, ", ")
 
 
 def _times(row: PaperRow) -> Cell:
@@ -147,7 +146,8 @@ def _footnote(paper: Paper) -> str:
     hours = units.given(paper.asked.traffic.hours_per_month)
     asked = paper.asked.workload
     sized = "sized and timed at the slow end of the band, undecided ones as projected; at best: at the fast end"
-    month = f"USD/month: {hours} hours of whole instances, {sized}"
+    copies = "copies x chips (cores) of each, or copies x stages x chips"
+    month = f"{copies}; USD/month: {hours} hours of whole instances, {sized}"
     if not asked.answer_tokens:
         return f"{month}; USD/million: per million requests at this traffic; requests/s: one copy that never idles"
     return (

@@ -5,10 +5,9 @@ from collections.abc import Iterator
 
 from costopt import units
 from costopt.distributing.paper import Fleet, Paper, PaperRow
-from costopt.distributing.parallel import DERATE
+from costopt.distributing.parallel import HELD_AGAINST, REACHED
 from costopt.planning.places import BAND
 from costopt.pricing import offers
-from costopt.projecting.hardware import MemoryKind
 
 
 def fleet(row: PaperRow) -> str:
@@ -49,9 +48,8 @@ def _limits(paper: Paper, one: Fleet) -> str:
 
 
 def _nearest(paper: Paper) -> str:
-    """Of the impossible the one that misses its worst limit least."""
-    impossible = [row for row in paper.rows if row.verdict == "impossible"]
-    nearest = min(impossible, key=lambda row: 1.0 if row.miss is None else row.miss.times)
+    """Of the impossible the one that misses its worst limit least; rows are in that order."""
+    nearest = paper.rows[0]
     times = "" if nearest.miss is None else f" ({units.ratio(nearest.miss.times)} too slow)"
     return f"the nearest, {nearest.offer.instance}: {nearest.words}{times}"
 
@@ -59,13 +57,13 @@ def _nearest(paper: Paper) -> str:
 def notes(paper: Paper, today: datetime.date) -> Iterator[str]:
     """What a reader must know to trust it."""
     yield from paper.asked.notes
-    shares = f"{units.percent(DERATE['hbm'])} of peak rates with HBM, {units.percent(DERATE['ddr'])} elsewhere"
-    yield (
-        f"all times are projected from data sheets: {shares}, {units.percent(BAND)} either way; nothing here was "
-        "measured, and no other request's prompt, cache or speculation is shared"
-    )
+    yield _projected()
+    if not paper.asked.limits.any:
+        yield "no latency is promised: waits may be long; --p99-ms limits the whole answer" + _more_limits(paper)
     if any(_cached(row) for row in paper.rows):
         yield "processors' caches are not counted: a small model may be faster there than projected"
+    if paper.asked.workload.bits == 16 and any(_on_cores(row) for row in paper.rows):
+        yield "16 bits on a processor need a runtime that multiplies in them (AMX, SVE); --bits 32 for others"
     if paper.choice is not None:
         yield from _about(paper.choice, today)
     if paper.alike:
@@ -74,8 +72,26 @@ def notes(paper: Paper, today: datetime.date) -> Iterator[str]:
         yield f"indistinguishable from the choice on paper, because the ranges of their bills overlap: {names}{more}"
 
 
+def _projected() -> str:
+    shares = " to ".join(units.percent(share) for share in sorted({one.operations for one in REACHED.values()}))
+    held = HELD_AGAINST
+    return (
+        f"all times are projected from data sheets ({shares} of peak rates), {units.percent(BAND)} either way; none "
+        f"was measured. Of {held.times} published times of Llama 2 on A100s {held.within_band} lay within that, the "
+        f"median {units.percent(held.median)} off, the worst {units.percent(held.worst)}"
+    )
+
+
+def _more_limits(paper: Paper) -> str:
+    return ", --ttft-ms and --tpot-ms its parts" if paper.asked.workload.answer_tokens else ""
+
+
 _CACHED_BYTES = 256e6
 """About what the last level of a server processor's cache holds: smaller models may stay in it."""
+
+
+def _on_cores(row: PaperRow) -> bool:
+    return row.fleet is not None and row.fleet.way.spread.chip.kind == "cpu"
 
 
 def _cached(row: PaperRow) -> bool:
@@ -87,8 +103,8 @@ def _about(choice: PaperRow, today: datetime.date) -> Iterator[str]:
     offer, carried = choice.offer, choice.found.carried
     if carried is not None and carried.chip.confidence == "recalled":
         yield f"the figures of {carried.chip.name} are recalled: check them"
-    if carried is not None and carried.chip.memory_kind not in _VALIDATED:
-        yield f"the share of peak rates that {carried.chip.name} reaches is assumed: its kind was not among the 7 GPUs"
+    if carried is not None and carried.chip.kind != "gpu":
+        yield f"the share of its peak rates that {carried.chip.name} reaches is assumed, not seen"
     spread = None if choice.fleet is None else choice.fleet.way.spread
     recalled = [
         one.kind for one in ((spread.link, spread.stage_link) if spread else ()) if one and one.confidence == "recalled"
@@ -98,6 +114,3 @@ def _about(choice: PaperRow, today: datetime.date) -> Iterator[str]:
     age_days = offers.age_days(offer.as_of, today)
     if age_days is not None and age_days > offers.OLD_AFTER_DAYS:
         yield f"the price of {offer.instance} is of {offer.as_of}, {age_days} days old: check it"
-
-
-_VALIDATED: tuple[MemoryKind, ...] = ("hbm", "low_power_gddr")

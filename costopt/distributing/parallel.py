@@ -11,23 +11,50 @@ from dataclasses import dataclass
 from costopt.distributing.collectives import all_reduce_s, send_s
 from costopt.distributing.decoders import Work
 from costopt.distributing.networks import Link
-from costopt.projecting.hardware import Chip, Precision
+from costopt.projecting.hardware import Chip, MemoryKind, Precision
 
 ALL_REDUCES_PER_LAYER = 2
 """One after attention, one after the feed-forward part. Source: Shoeybi et al. 2019, arXiv:1909.08053, section 3."""
 
-KERNELS_PER_LAYER = 10
-"""Launched for a transformer's layer with fused attention: norm, QKV, rotation, attention, projection, norm, two
-feed-forward products, an activation, a sum. Counted, not measured."""
-
 KERNEL_S = 5e-6
 """What a GPU's kernel costs before it computes: 5 to 10 microseconds each are usual (recalled); the low end, because
-servers record launches once and replay them."""
+servers record launches once and replay them. Other accelerators are taken to need as long, for want of figures."""
 
-DERATE = {"hbm": 0.75, "low_power_gddr": 0.5, "gddr": 0.5, "ddr": 0.5}
-"""The share of its peak rates that a chip reaches. HBM 0.67 to 0.84 and low-power cards about 0.5, from the times of 54
-fp32 transformer runs on 7 GPUs published with NeuSight (Lee et al., ASPLOS 2025). No such figures are known to us for
-other GDDR cards, processors and TPUs: they get their memory's class, or the lower one. A judgement."""
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """The shares of its peak rates that a chip reaches, of operations and of bytes."""
+
+    operations: float
+    memory: float
+
+
+REACHED: dict[MemoryKind, Reached] = {
+    "hbm": Reached(0.75, 0.75),
+    "low_power_gddr": Reached(0.5, 0.5),
+    "gddr": Reached(0.5, 0.75),
+    "ddr": Reached(0.5, 0.5),
+}
+"""By the class of a chip's memory. HBM (0.67 to 0.84 seen) and cards of 75 W: times of 54 fp32 transformer runs on 7
+GPUs, published with NeuSight (Lee et al., ASPLOS 2025). Other GDDR: times of Llama 7B on an L40S, published with
+TensorRT-LLM 0.6.1 (docs/source/performance.md): a prompt of 2048 tokens in 73 ms is 0.52 of its FP8 rate, 64 answers
+of 2048 tokens at 1,622 tokens a second 0.76 of its bandwidth. Processors: no such figures are known to us, so the
+lowest of these; an assumption. TPUs and Neuron chips get their memory's class, which is one too."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldAgainst:
+    """How far projected times were from published measurements of decoders: shares of the measured times."""
+
+    times: int
+    within_band: int
+    median: float
+    worst: float
+
+
+HELD_AGAINST = HeldAgainst(times=20, within_band=19, median=0.096, worst=0.38)
+"""Llama 2 7B and 70B on 1 to 8 A100 80 GB: 13 decode speeds of gpt-fast (README of 2023-12), and 7 times to first
+token and rates of TensorRT-LLM 0.6.1 in FP16. Nothing was fitted to them; tests/test_paper_times.py has them all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +96,21 @@ class Passed:
 def passed(work: Work, spread: Spread, precision: Precision, heads: int) -> Passed:
     """One pass through all stages, one after another.
 
-    Compute: max(operations / rate, bytes / bandwidth) / derate, of a chip's share; the longest share counts, where
-    heads or layers can't be dealt out evenly. Raises ValueError where the chip has no rate at that precision.
+    Compute: max(operations / (rate * reached), bytes / (bandwidth * reached)), of a chip's share; the longest share
+    counts, where heads or layers can't be dealt out evenly.
+
+    Raises ValueError where the chip has no rate at that precision.
     """
     peak = spread.chip.peak_per_s(precision)
     if peak is None:
         raise ValueError(f"{spread.chip.name} has no {precision} rate that is published")
     uneven = evenly(heads, spread.tensor) * evenly(work.layers, spread.stages)
     share = uneven / (spread.tensor * spread.cores)
-    slowest = max(work.flops / peak, (work.weight_bytes + work.kv_bytes) / spread.chip.bytes_per_s)
-    kernels = KERNELS_PER_LAYER * work.layers if spread.chip.kind == "gpu" else 0
-    return Passed(slowest * share / DERATE[spread.chip.memory_kind], exchange_s(work, spread), kernels * KERNEL_S)
+    reached = REACHED[spread.chip.memory_kind]
+    moved = work.weight_bytes + work.kv_bytes
+    slowest = max(work.flops / (peak * reached.operations), moved / (spread.chip.bytes_per_s * reached.memory))
+    kernels = 0 if spread.chip.kind == "cpu" else work.kernels
+    return Passed(slowest * share, exchange_s(work, spread), kernels * KERNEL_S)
 
 
 def exchange_s(work: Work, spread: Spread) -> float:

@@ -61,6 +61,8 @@ def least_copies(pace: Pace, rate_per_s: float, limits: Limits, step_of: int = 1
     most = MOST_COPIES // step_of
     high = max(1, math.ceil(rate_per_s / (MOST_LOAD * pace.requests_per_s) / step_of - 1e-9))
     low = high - 1
+    if high > most:
+        return None
     while (found := served(pace, rate_per_s, high * step_of, limits.share)) is None or not _keeps(found, limits):
         if high >= most:
             return None

@@ -4,6 +4,8 @@ The batch of a step stays what it is and is dealt out, so n machines compute 1/n
 does not shrink. Nothing overlaps here: what a framework hides behind the backward pass makes it better than this.
 """
 
+import bisect
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from costopt.distributing.collectives import all_reduce_s
@@ -47,8 +49,17 @@ class TrainingStep:
 
         1 where nobody waits: machines cost the same whoever computes, and the exchange comes on top.
         """
-        return min(range(1, MOST_MACHINES + 1), key=lambda n: self.usd(n, usd_per_hour, waiting_usd_per_hour))
+        return _least(lambda n: self.usd(n, usd_per_hour, waiting_usd_per_hour))
 
     def fastest(self) -> int:
         """The number of machines beyond which a step takes longer, whatever it costs."""
-        return min(range(1, MOST_MACHINES + 1), key=self.seconds)
+        return _least(self.seconds)
+
+
+def _least(figure: Callable[[int], float]) -> int:
+    """Where a figure is least that falls up to some number of machines and never after it.
+
+    Seconds and dollars do: with c = compute, k = 2 S/B and a = 2 alpha, seconds are (c - k)/n + k + a (n - 1), convex
+    where c > k and rising from n = 1 where not; dollars have only convex or rising terms besides.
+    """
+    return bisect.bisect_left(range(1, MOST_MACHINES), True, key=lambda n: figure(n + 1) >= figure(n)) + 1

@@ -29,8 +29,14 @@ class Best:
     """The best machine of a kind of hardware by a figure of which less is better."""
 
     kind: Kind
-    instance: str
+    row: PaperRow
     value: float
+
+    @property
+    def where(self) -> str:
+        """The machine, and its verdict where it doesn't meet for certain."""
+        verdict = "" if self.row.verdict == "meets" else f", {self.row.verdict}"
+        return f"{self.row.offer.instance}{verdict}"
 
 
 def sentences(paper: Paper) -> tuple[str, ...]:
@@ -53,7 +59,7 @@ def best(rows: Iterable[PaperRow], figure: Callable[[PaperRow], float]) -> tuple
     found: dict[Kind, Best] = {}
     for row in rows:
         if row.found.carried is not None:
-            one = Best(row.found.carried.chip.kind, row.offer.instance, figure(row))
+            one = Best(row.found.carried.chip.kind, row, figure(row))
             found[one.kind] = min(found.get(one.kind, one), one, key=lambda other: other.value)
     return tuple(sorted(found.values(), key=lambda one: one.value))
 
@@ -104,8 +110,8 @@ def _ranked(title: str, found: Sequence[Best], write: Callable[[float], str]) ->
     if not found:
         return ""
     first, *others = found
-    told = f"{title}: {KINDS[first.kind]}, {write(first.value)} ({first.instance})"
-    rest = ", ".join(f"{KINDS[one.kind]} {units.ratio(one.value / first.value)} ({one.instance})" for one in others)
+    told = f"{title}: {KINDS[first.kind]}, {write(first.value)} ({first.where})"
+    rest = ", ".join(f"{KINDS[one.kind]} {units.ratio(one.value / first.value)} ({one.where})" for one in others)
     return f"{told}; {rest}" if rest else told
 
 
@@ -122,7 +128,7 @@ def _dense(runs: Sequence[PaperRow], workload: Workload) -> Iterator[str]:
     per_usd = best(runs, lambda row: 1 / operations_per_usd(row, precision))
     if per_usd:
         told = ", ".join(
-            f"{KINDS[one.kind]} {units.significant(1 / one.value / 1e15)} ({one.instance})" for one in per_usd
+            f"{KINDS[one.kind]} {units.significant(1 / one.value / 1e15)} ({one.row.offer.instance})" for one in per_usd
         )
         yield f"dense matrix work, 10^15 {precision} operations per dollar at the peak rate: {told}"
 

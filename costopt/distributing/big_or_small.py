@@ -23,18 +23,18 @@ class Sizes:
 
 
 def pairs(paper: Paper) -> tuple[Sizes, ...]:
-    """All such pairs, the cheapest first."""
+    """All such pairs in which several of the small ones are needed, the cheapest first."""
     of: dict[tuple[str, str], list[PaperRow]] = {}
     for row in paper.rows:
         if row.verdict == "meets" and row.found.carried is not None and row.found.carried.chip.kind != "cpu":
             of.setdefault((row.offer.provider, row.found.carried.chip.name), []).append(row)
     found = (Sizes(min(rows, key=_small), max(rows, key=_big)) for rows in of.values())
-    return tuple(one for one in found if _count(one.small) < _count(one.big))
+    return tuple(one for one in found if _count(one.small) < _count(one.big) and _several(one.small))
 
 
 def sentences(paper: Paper) -> tuple[str, ...]:
     """The first few pairs in words, and what one queue is worth to the chosen fleet."""
-    return (*(_told(one) for one in pairs(paper)[:SHOWN]), *_pooling(paper))
+    return (*(_told(one, paper.asked.traffic.hours_per_month) for one in pairs(paper)[:SHOWN]), *_pooling(paper))
 
 
 def queues_apart(row: PaperRow, rate_per_s: float, limits: Limits) -> int | None:
@@ -72,22 +72,27 @@ def _usd(row: PaperRow) -> float:
     return 0.0 if row.fleet is None else row.fleet.month_usd
 
 
-def _told(sizes: Sizes) -> str:
-    small, big = _fleet(sizes.small), _fleet(sizes.big)
+def _several(row: PaperRow) -> bool:
+    return row.fleet is not None and row.fleet.instances > 1
+
+
+def _told(sizes: Sizes, hours: float) -> str:
+    """The cheaper one first."""
+    cheap, dear = sorted((sizes.small, sizes.big), key=_usd)
     chip = "" if sizes.big.found.carried is None else sizes.big.found.carried.chip.name
-    return f"{chip}: {small}; {big}"
+    return f"{chip}: {_fleet(cheap, hours)}; against {_fleet(dear, hours)}"
 
 
-def _fleet(row: PaperRow) -> str:
-    """`16 aws/g6e.xlarge $21,736.48 a month, one more in reserve $1,358.53`."""
+def _fleet(row: PaperRow, hours: float) -> str:
+    """`16 aws/g6e.xlarge in groups of 4, $21,736.48 a month (a spare group $5,434.12)`."""
     if row.fleet is None:
         return ""
     one = row.fleet
     paid = one.instances + one.spare
-    reserve = one.month_usd / paid * one.way.spread.machines
+    reserve = row.offer.usd_per_hour * one.way.spread.machines * hours
     several = f" in groups of {one.way.spread.machines}" if one.way.spread.machines > 1 else ""
     more = f"a spare {'group' if several else 'one'} {units.cents(reserve)}"
-    return f"{units.count(paid)} {row.offer.instance}{several} {units.cents(one.month_usd)} a month, {more}"
+    return f"{units.count(paid)} {row.offer.instance}{several}, {units.cents(one.month_usd)} a month ({more})"
 
 
 def _pooling(paper: Paper) -> Iterator[str]:
