@@ -124,7 +124,8 @@ LAYERS = (
     {"plan_words"},
     {"answer"},
     {"plan_sheet", "plan_facts"},
-    {"program", "fleet_file"},
+    {"columns", "fleet_file"},
+    {"program"},
     {"ways", "layout"},
     {"sites"},
     {"forms"},
@@ -164,7 +165,7 @@ MAY_LOAD_HEAVY = {
     "layers", "activations", "ranges", "qdq", "smoothing", "equalization", "bias_correction",
     "ties", "observed", "surgery", "importance", "allotment", "reconstruction", "layer_times", "rounding_errors",
     "any_width", "width_times", "residual", "sequences", "shortening", "sensitivity", "factorised",
-    "folding", "four_bits", "program",
+    "folding", "four_bits", "columns", "program",
 }  # fmt: skip
 FOUNDATION = {"errors", "units", "timings", "records", "verdict", "measurements", "stats"}
 # Ideas that several plug-ins of a kind need, and that know nothing of any of them.

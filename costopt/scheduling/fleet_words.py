@@ -72,8 +72,8 @@ def notes(packed: Packed, today: datetime.date) -> Iterator[str]:
     yield from _about_weights(packed.served)
     yield from _about_bursts(packed.served)
     yield (
-        f"memory: the peak that was measured and {units.bytes(PROCESS_BYTES)} for the process (by hand: as given); half "
-        "a GiB of each machine is left to its system"
+        f"memory: the peak that was measured and {units.bytes(PROCESS_BYTES)} for the process (by hand: as given), in "
+        "blocks of 128 MiB; half a GiB of each machine is left to its system"
     )
     yield from _about_prices(packed, today)
 

@@ -15,7 +15,7 @@ from costopt.pricing import terms
 from costopt.pricing.book import Book
 from costopt.pricing.families import may_be, size_of
 from costopt.pricing.offers import Offer
-from costopt.scheduling.filling import Machine
+from costopt.scheduling.filling import BLOCK_BYTES, Machine
 from costopt.scheduling.fleet_file import FleetAsked
 from costopt.scheduling.ways import Way
 from costopt.verdict import Quote
@@ -70,9 +70,9 @@ def _site(instance: str, asked: FleetAsked, book: Book) -> Site | str:
         quote = terms.quote(offer, asked.terms)
     except ConfigError:
         return f"no {terms.IN_WORDS[asked.terms]} price"
-    memory_bytes = max(0, math.floor(offer.memory_gib * 2**30) - SYSTEM_BYTES)
+    blocks = max(0, math.floor((offer.memory_gib * 2**30 - SYSTEM_BYTES) / BLOCK_BYTES))
     most = asked.max_instances.get(instance)
-    machine = Machine(instance, offer.vcpus, memory_bytes, quote.usd_per_hour, most)
+    machine = Machine(instance, offer.vcpus, blocks, quote.usd_per_hour, most)
     return Site(machine, bool(offer.accelerator), quote)
 
 
@@ -91,7 +91,7 @@ def hosts(way: Way, found: Sequence[Site], band: float) -> frozenset[int]:
 
 
 def as_measured(way: Way, site: Site) -> bool:
-    """Whether a replica there is just what was measured: the same machine, all of it, its processor as it calls itself."""
+    """Whether a replica there is just what was measured: the same machine, all of it, and its kind of processor."""
     return site.name == way.measured_on and site.machine.vcpus == way.cores and may_be(site.name, way.cpu)
 
 
@@ -105,6 +105,6 @@ def why_not(way: Way, site: Site) -> str:
             return "its sizes differ in accelerators, not measured there"
     if site.machine.vcpus < way.cores:
         return f"fewer vCPUs than the {way.cores} of a replica"
-    if site.machine.memory_bytes < way.memory_bytes:
+    if site.machine.blocks < way.blocks:
         return "less memory than a replica takes"
     return ""
