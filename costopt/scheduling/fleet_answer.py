@@ -18,15 +18,17 @@ from costopt.scheduling.forms import Form, checked, forms, response_ms
 from costopt.scheduling.layout import Layout, layout, usd_per_hour
 from costopt.scheduling.program import Solution, better_of, each_alone, solve
 from costopt.scheduling.routing import response_by_weights_ms
-from costopt.scheduling.sites import sites
+from costopt.scheduling.sites import sites, unusable
 from costopt.scheduling.ways import of_model
 
 
 def packed(asked: FleetAsked, book: Book, today: datetime.date) -> Packed:
     """Pack the models of a fleet file. Raises UsageError for a run that can't be used."""
+    ways = [of_model(model, today) for model in asked.models]
     where = sites(asked, book)
-    empty = Packed(asked, where.found, where.left_out)
-    found = [forms(number, model, of_model(model, today), where.found) for number, model in enumerate(asked.models)]
+    unused = unusable([way for each in ways for way in each.found], where.found)
+    empty = Packed(asked, where.found, (*where.left_out, *unused))
+    found = [forms(number, model, ways[number], where.found) for number, model in enumerate(asked.models)]
     reasons = tuple(f"{model.name}: {one.why}" for model, one in zip(asked.models, found, strict=True) if not one.found)
     if reasons:
         return replace(empty, headline=reasons[0], reasons=reasons)
@@ -49,7 +51,8 @@ def _solved(empty: Packed, found: Sequence[Form]) -> Packed:
             break
         found = [better.get(form, form) for form in found]
     if missing := [model for model, form in zip(asked.models, chosen, strict=True) if form is None]:
-        reasons = fleet_words.not_placed(missing, asked, solution.in_time)
+        never = [model for model, own in zip(asked.models, alone, strict=True) if own.levels[0] is None]
+        reasons = fleet_words.not_placed(missing, never, asked, solution.in_time)
         return replace(empty, headline=reasons[0], reasons=reasons, in_time=solution.in_time)
     groups = layout(solution, items, machines)
     served = [_served(empty, form, alone[form.model], groups) for form in chosen if form is not None]

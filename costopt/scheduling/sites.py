@@ -23,6 +23,8 @@ from costopt.verdict import Quote
 SYSTEM_BYTES = 2**29
 """Of each machine's memory, for its operating system and agents: half a GiB. A judgement."""
 
+_OTHER_FAMILY = "another family"
+
 
 @dataclass(frozen=True, slots=True)
 class Site:
@@ -100,7 +102,7 @@ def why_not(way: Way, site: Site) -> str:
     if site.name != way.measured_on:
         here, there = size_of(way.measured_on), size_of(site.name)
         if here is None or there is None or here.family != there.family:
-            return f"another family than {way.measured_on}, not measured there"
+            return f"{_OTHER_FAMILY} than {way.measured_on}, not measured there"
         if site.accelerated:
             return "its sizes differ in accelerators, not measured there"
     if site.machine.vcpus < way.cores:
@@ -108,3 +110,14 @@ def why_not(way: Way, site: Site) -> str:
     if site.machine.blocks < way.blocks:
         return "less memory than a replica takes"
     return ""
+
+
+def unusable(ways: Sequence[Way], found: Sequence[Site]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """The machines that no way may run on: why, and which."""
+    reasons: dict[str, list[str]] = {}
+    for site in found:
+        whys = sorted({why_not(way, site) for way in ways})
+        if "" not in whys and whys:
+            near = [why for why in whys if not why.startswith(_OTHER_FAMILY)]
+            reasons.setdefault(near[0] if near else "no model was measured on its family", []).append(site.name)
+    return tuple((why, tuple(sorted(names))) for why, names in sorted(reasons.items()))
