@@ -144,7 +144,8 @@ LAYERS = (
     {"bill_lines", "model_lines"},
     {"explanation"},
     {"explain_sheet", "explain_facts"},
-    {"program", "fleet_file"},
+    {"columns", "fleet_file"},
+    {"program"},
     {"ways", "layout"},
     {"sites"},
     {"forms"},
@@ -196,7 +197,7 @@ MAY_LOAD_HEAVY = {
     "layers", "activations", "ranges", "qdq", "smoothing", "equalization", "bias_correction",
     "ties", "observed", "surgery", "importance", "allotment", "reconstruction", "layer_times", "rounding_errors",
     "any_width", "width_times", "residual", "sequences", "shortening", "sensitivity", "factorised",
-    "folding", "four_bits", "program",
+    "folding", "four_bits", "columns", "program",
 }  # fmt: skip
 FOUNDATION = {"errors", "units", "timings", "records", "verdict", "measurements", "stats"}
 # Ideas that several plug-ins of a kind need, and that know nothing of any of them.

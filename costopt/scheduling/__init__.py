@@ -5,7 +5,8 @@ ways            how a model may be served: a finished run's candidates, or calls
 sites           machines of the price book, and which way may run on which
 forms           how many replicas of a way keep the promise, and on which machines
 filling         what fits side by side on one machine, and what is worth most there
-program         the integer program over fillings: the least cost, and a bound below which no fleet lies
+columns         the integer program over fillings, as matrices
+program         its solution: the least cost, and a bound below which no fleet lies
 layout          from its answer to machines, replicas and weights
 routing         what becomes of a promise when a balancer deals requests out by weight
 fleet_records   the answer's records

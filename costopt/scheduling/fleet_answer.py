@@ -16,17 +16,19 @@ from costopt.scheduling.fleet_file import FleetAsked
 from costopt.scheduling.fleet_records import Packed, Served
 from costopt.scheduling.forms import Form, checked, forms, response_ms
 from costopt.scheduling.layout import Layout, layout, usd_per_hour
-from costopt.scheduling.program import Solution, solve
+from costopt.scheduling.program import Solution, better_of, each_alone, solve
 from costopt.scheduling.routing import response_by_weights_ms
-from costopt.scheduling.sites import sites
+from costopt.scheduling.sites import sites, unusable
 from costopt.scheduling.ways import of_model
 
 
 def packed(asked: FleetAsked, book: Book, today: datetime.date) -> Packed:
     """Pack the models of a fleet file. Raises UsageError for a run that can't be used."""
+    ways = [of_model(model, today) for model in asked.models]
     where = sites(asked, book)
-    empty = Packed(asked, where.found, where.left_out)
-    found = [forms(number, model, of_model(model, today), where.found) for number, model in enumerate(asked.models)]
+    unused = unusable([way for each in ways for way in each.found], where.found)
+    empty = Packed(asked, where.found, (*where.left_out, *unused))
+    found = [forms(number, model, ways[number], where.found) for number, model in enumerate(asked.models)]
     reasons = tuple(f"{model.name}: {one.why}" for model, one in zip(asked.models, found, strict=True) if not one.found)
     if reasons:
         return replace(empty, headline=reasons[0], reasons=reasons)
@@ -37,19 +39,23 @@ def packed(asked: FleetAsked, book: Book, today: datetime.date) -> Packed:
 def _solved(empty: Packed, found: Sequence[Form]) -> Packed:
     """The fleet of the cheapest forms, each checked by simulation; with more replicas where that says so, again."""
     asked = empty.asked
+    machines = [one.machine for one in empty.sites]
     while True:
-        solution = _solution(empty, found, len(asked.models))
+        items = [one.item for one in found]
+        given = items, machines, len(asked.models), asked.spare, asked.time_limit_s
+        alone = each_alone(*given)
+        solution = better_of(solve(*given), alone, machines)
         chosen = [None if level is None else found[level.item] for level in solution.levels]
         better = {form: checked(form, asked.models[form.model]) for form in chosen if form is not None}
         if all(form == grown for form, grown in better.items()):
             break
         found = [better.get(form, form) for form in found]
     if missing := [model for model, form in zip(asked.models, chosen, strict=True) if form is None]:
-        reasons = fleet_words.not_placed(missing, asked, solution.in_time)
+        never = [model for model, own in zip(asked.models, alone, strict=True) if own.levels[0] is None]
+        reasons = fleet_words.not_placed(missing, never, asked, solution.in_time)
         return replace(empty, headline=reasons[0], reasons=reasons, in_time=solution.in_time)
-    machines = [one.machine for one in empty.sites]
-    groups = layout(solution, [one.item for one in found], machines)
-    served = [_served(empty, form, found, groups) for form in chosen if form is not None]
+    groups = layout(solution, items, machines)
+    served = [_served(empty, form, alone[form.model], groups) for form in chosen if form is not None]
     usd = usd_per_hour(groups, machines) * asked.hours_per_month
     bound_usd = min(usd, solution.bound_usd_per_hour * asked.hours_per_month)
     return _judged(
@@ -57,21 +63,10 @@ def _solved(empty: Packed, found: Sequence[Form]) -> Packed:
     )
 
 
-def _solution(empty: Packed, found: Sequence[Form], models: int) -> Solution:
-    machines = [one.machine for one in empty.sites]
-    return solve([one.item for one in found], machines, models, empty.asked.spare, empty.asked.time_limit_s)
-
-
-def _served(empty: Packed, form: Form, found: Sequence[Form], groups: Layout) -> Served:
+def _served(empty: Packed, form: Form, alone: Solution, groups: Layout) -> Served:
     model = empty.asked.models[form.model]
-    alone = _solution(empty, [replace(one, model=0) for one in found if one.model == form.model], 1)
-    return Served(
-        model,
-        form,
-        response_ms(form, model),
-        response_by_weights_ms(form, model, groups),
-        alone.usd_per_hour * empty.asked.hours_per_month,
-    )
+    alone_usd = alone.usd_per_hour * empty.asked.hours_per_month
+    return Served(model, form, response_ms(form, model), response_by_weights_ms(form, model, groups), alone_usd)
 
 
 def _judged(whole: Packed) -> Packed:

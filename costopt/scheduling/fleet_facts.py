@@ -2,6 +2,7 @@
 
 import json
 
+from costopt.scheduling.filling import BLOCK_BYTES
 from costopt.scheduling.fleet_records import Packed, Served
 from costopt.scheduling.layout import Group, replicas, weight
 
@@ -52,10 +53,9 @@ def _group(group: Group, packed: Packed) -> Facts:
         "replicas": {packed.asked.models[model].name: number for model, number in group.replicas},
         "vcpus": site.machine.vcpus,
         "vcpus_taken": sum(number * packed.served[model].form.way.cores for model, number in group.replicas),
-        "memory_bytes": site.machine.memory_bytes,
-        "memory_bytes_taken": sum(
-            number * packed.served[model].form.way.memory_bytes for model, number in group.replicas
-        ),
+        "memory_bytes": site.machine.blocks * BLOCK_BYTES,
+        "memory_bytes_taken": BLOCK_BYTES
+        * sum(number * packed.served[model].form.way.blocks for model, number in group.replicas),
         "usd_per_hour": site.machine.usd_per_hour,
         "price_as_of": site.quote.as_of,
         "price_source": site.quote.source,

@@ -140,9 +140,12 @@ def read(path: Path, book: Book, overrides: tuple[str, ...] = ()) -> FleetAsked:
         source = source.override(one)
     file = validated(FleetFile, source, EXAMPLE)
     budget = file.budget or BudgetSection()
+    machines = _machines(file.machines, source, book)
+    if file.region is not None and not any((one, file.region) in book.offers for one in machines):
+        raise source.error(("region",), f"no price of these machines in '{file.region}'")
     return FleetAsked(
         models=tuple(_Model(name, one, source, path.absolute().parent, book).asked() for name, one in _sorted(file)),
-        machines=_machines(file.machines, source, book),
+        machines=machines,
         region=file.region,
         terms=file.terms,
         usd_per_month=budget.usd_per_month,

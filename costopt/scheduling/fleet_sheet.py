@@ -53,7 +53,7 @@ def _machine(group: Group, packed: Packed) -> Cell:
 
 def _holds(group: Group, packed: Packed) -> Cell:
     parts = [f"{number} {packed.asked.models[model].name}" for model, number in group.replicas]
-    return Cell(tuple(f"{part}," for part in parts[:-1]) + (parts[-1],), ", ".join(parts))
+    return Cell((*(f"{part}," for part in parts[:-1]), parts[-1]), ", ".join(parts))
 
 
 def _vcpus(group: Group, packed: Packed) -> Cell:
@@ -62,8 +62,8 @@ def _vcpus(group: Group, packed: Packed) -> Cell:
 
 
 def _memory(group: Group, packed: Packed) -> Cell:
-    taken = sum(number * packed.served[model].form.way.memory_bytes for model, number in group.replicas)
-    return _text(units.percent(taken / packed.sites[group.machine].machine.memory_bytes))
+    taken = sum(number * packed.served[model].form.way.blocks for model, number in group.replicas)
+    return _text(units.percent(taken / packed.sites[group.machine].machine.blocks))
 
 
 def _month(group: Group, packed: Packed) -> Cell:

@@ -47,13 +47,19 @@ def over_budget(packed: Packed, limit_usd: float) -> str:
     return f"{found}; whether one within the budget exists is not known: raise `time_limit`, or the budget"
 
 
-def not_placed(missing: Sequence[ModelAsked], asked: FleetAsked, in_time: bool) -> tuple[str, ...]:
-    """That there are too few machines for some models."""
+def not_placed(
+    missing: Sequence[ModelAsked], never: Sequence[ModelAsked], asked: FleetAsked, in_time: bool
+) -> tuple[str, ...]:
+    """That there are too few machines for some models; `never` are those that have no place even by themselves."""
     limits = ", ".join(f"{name} {units.count(most)}" for name, most in asked.max_instances.items())
     told = f"max_instances ({limits}): too few machines"
     if not in_time:
         told = f"max_instances ({limits}): in {units.duration(asked.time_limit_s)} no place was found"
-    return tuple(f"{model.name}: {told} for it beside the others" for model in missing)
+    first = sorted(missing, key=lambda model: model not in never)
+    return tuple(
+        f"{model.name}: {told} for it{', even by itself' if model in never else ' beside the others'}"
+        for model in first
+    )
 
 
 def notes(packed: Packed, today: datetime.date) -> Iterator[str]:
@@ -72,8 +78,8 @@ def notes(packed: Packed, today: datetime.date) -> Iterator[str]:
     yield from _about_weights(packed.served)
     yield from _about_bursts(packed.served)
     yield (
-        f"memory: the peak that was measured and {units.bytes(PROCESS_BYTES)} for the process (by hand: as given); half "
-        "a GiB of each machine is left to its system"
+        f"memory: the peak that was measured and {units.bytes(PROCESS_BYTES)} for the process (by hand: as given), in "
+        "blocks of 128 MiB; half a GiB of each machine is left to its system"
     )
     yield from _about_prices(packed, today)
 

@@ -1,4 +1,4 @@
-"""The forms in which a model may stand in a fleet: a way of serving, the machines for it, and how many replicas it needs.
+"""The forms in which a model may stand in a fleet: a way of serving, the machines for it, how many replicas it needs.
 
 A model is served by one way, on machines of one family: all its replicas are alike then, and one queue before them is
 M/G/c, which `planning.capacity` knows the limits of. A queue before unlike servers is not, and nothing here pretends
@@ -19,7 +19,7 @@ from costopt import units
 from costopt.planning.capacity import MOST_LOAD, Capacities
 from costopt.planning.places import BAND
 from costopt.planning.simulation import requests_for, simulated
-from costopt.scheduling.filling import Item
+from costopt.scheduling.filling import BLOCK_BYTES, Item
 from costopt.scheduling.fleet_file import ModelAsked
 from costopt.scheduling.sites import Site, hosts, why_not
 from costopt.scheduling.ways import Way, Ways, fastest, misses
@@ -48,7 +48,7 @@ class Form:
     @property
     def item(self) -> Item:
         """What the integer program must know of it."""
-        return Item(self.model, self.way.cores, self.way.memory_bytes, self.replicas, self.hosts)
+        return Item(self.model, self.way.cores, self.way.blocks, self.replicas, self.hosts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ def _beats(one: Form, other: Form) -> bool:
         one.hosts >= other.hosts
         and one.replicas <= other.replicas
         and one.way.cores <= other.way.cores
-        and one.way.memory_bytes <= other.way.memory_bytes
+        and one.way.blocks <= other.way.blocks
     )
 
 
@@ -161,8 +161,8 @@ def _why(model: ModelAsked, ways: Ways, sites: Sequence[Site]) -> str:
     if not misses(nearest, promise, BAND):
         return f"{limit}: over {units.count(MOST_REPLICAS)} replicas would be needed"
     return (
-        f"{limit}: undecided: the nearest, {who}, and on other machines, or beside others, {units.percent(BAND)} slower "
-        "or faster: measure there"
+        f"{limit}: undecided: the nearest, {who}, and beside others or on other sizes, {units.percent(BAND)} slower or "
+        "faster: measure there"
     )
 
 
@@ -174,8 +174,8 @@ def _no_machine(way: Way, sites: Sequence[Site]) -> str:
     own = [why for why in reasons if not why.startswith("another family")]
     if not own:
         return f"{next(iter(reasons))}: add {way.measured_on} or its sizes to `machines`, or measure there"
-    largest = max((one.machine for one in sites if why_not(way, one) in own), key=lambda one: one.memory_bytes)
+    largest = max((one.machine for one in sites if why_not(way, one) in own), key=lambda one: one.blocks)
     if "memory" in own[-1]:
-        takes, has = units.bytes(way.memory_bytes), units.bytes(largest.memory_bytes)
+        takes, has = units.bytes(way.blocks * BLOCK_BYTES), units.bytes(largest.blocks * BLOCK_BYTES)
         return f"memory: a replica takes {takes}, the largest machine, {largest.name}, has {has} for it"
     return own[-1]

@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from costopt.scheduling.columns import Level
 from costopt.scheduling.filling import Counts, Item, Machine
-from costopt.scheduling.program import Level, Solution
+from costopt.scheduling.program import Solution
 
 
 @dataclass(frozen=True, slots=True)

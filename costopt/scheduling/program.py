@@ -1,74 +1,45 @@
 """The integer program: which machines, how many, and what stands on each, at the least cost.
 
-    x[p]   how many machines are filled in the way p (a `Filling`: a type of machine, and replicas on it)
-    y[l]   whether a model is served by the item and the cap of level l; one level a model
-    s[m]   whether a model is left out, at a price at which no model is left out that could be placed
-
-    minimise  sum price[p] x[p] + penalty * sum s[m]
-    such that sum min(replicas of l's item in p, cap[l]) x[p] >= need[l] y[l]     for each level
-              sum y[l] + s[m] = 1                                                for each model
-              sum x[p] <= most[t]                                                for each limited type of machine
-
-When any `spare` machines fail at once, a model loses the replicas on the fullest of its machines. With at most `cap`
-replicas on each it loses spare * cap at most, so need = replicas + spare * cap is enough; and for the cap that equals
-the count on the spare-th fullest machine it is also what is needed (the dual of a sum of the k largest; Bertsimas & Sim
-2004, "The price of robustness"). So the choice among all caps loses nothing.
-
-Where the fillings are few, all of them are in the program, and its optimum is the fleet's. Otherwise fillings are
-generated: the program without whole numbers is solved, its prices tell which filling would lower the cost most
-(`filling.best_filling`), until none would (Gilmore & Gomory 1961, "A linear programming approach to the cutting-stock
-problem"). Then the whole numbers are found among those fillings only, and how far that may lie above the least cost is
-told by the bound: for any prices, cost / (the most that a machine's best filling is worth per dollar) bounds the
-optimum from below (Farley 1990, "A note on bounding a class of linear programming problems").
+Where the fillings of all machines are few, all of them are in the program (`columns`), and its optimum is the fleet's.
+Otherwise fillings are generated: the program without whole numbers is solved, its prices tell which filling would lower
+the cost most (`filling.best_filling`), until none would (Gilmore & Gomory 1961, "A linear programming approach to the
+cutting-stock problem"). Then whole numbers are found among those fillings only, and the bound tells how far that may
+lie above the least cost: at any prices, the cost over the most that a filling is worth per dollar is a bound from below
+(Farley 1990, "A note on bounding a class of linear programming problems").
 """
 
-import math
 import time
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import Bounds, LinearConstraint, linprog, milp
-from scipy.sparse import csr_array
+from scipy.sparse import vstack
 
-from costopt.scheduling.filling import Counts, Item, Machine, all_fillings, best_filling, copies
+from costopt.scheduling.columns import FEWER, Columns, Filling, Level, Prices
+from costopt.scheduling.filling import Item, Machine, all_fillings, copies
 
-Floats = NDArray[np.float64]
-
-MOST_FILLINGS = 1500
+MOST_FILLINGS = 4000
 """Of all machines together, up to which every filling is in the program."""
 
 CLOSE = 1e-4
-"""Generating fillings ends when the bound is so near, as a share of the cost: more of them change cents."""
+"""Generating fillings ends when the bound is so near, as a share of the cost: more of them would change little."""
 
+GAP = 5e-3
+"""Among generated fillings whole numbers are searched until none can be cheaper by more than this share. A judgement:
+proving the last half per cent takes most of the time, and the bound often lies further off than that anyway."""
 
-@dataclass(frozen=True, slots=True)
-class Filling:
-    """A type of machine, by its place, and the replicas on it."""
-
-    machine: int
-    counts: Counts
-
-
-@dataclass(frozen=True, slots=True)
-class Level:
-    """A model served by one item with at most `cap` replicas on a machine; then `need` of them are enough."""
-
-    item: int
-    cap: int
-    need: int
-
-    def counted(self, at_most: int) -> int:
-        """How many of the needed replicas there are at least if no machine counts for more than `at_most`."""
-        return self.need if at_most >= self.cap else math.ceil(self.need * at_most / self.cap - 1e-9)
+EXACT_GAP = 1e-7
+"""The same where all fillings are in the program: small enough for the solver's own rounding."""
 
 
 @dataclass(frozen=True, slots=True)
 class Solution:
     """What was found. `used` are fillings with the number of machines filled so.
 
-    `levels` are the chosen ones, by model; None for a model that can't be placed. No fleet costs less than
+    `levels` are the chosen ones, by model; None for a model that was not placed. No fleet costs less than
     `bound_usd_per_hour`. `in_time` is whether the solver came to its end.
     """
 
@@ -76,28 +47,56 @@ class Solution:
     levels: tuple[Level | None, ...]
     usd_per_hour: float
     bound_usd_per_hour: float
-    in_time: bool
+    in_time: bool = True
 
 
 def solve(items: Sequence[Item], machines: Sequence[Machine], models: int, spare: int, limit_s: float) -> Solution:
-    """The cheapest fleet for `models` models, each served by one of its items. Deterministic where it ends in time."""
-    program = _Program(tuple(items), tuple(machines), models, _levels(items, machines, spare))
+    """The cheapest fleet for `models` models, each served by one of its items and keeping its replicas when any `spare`
+    machines fail. The same every time where it ends within `limit_s` seconds."""
+    columns = Columns(tuple(items), tuple(machines), models, spare)
     end_s = time.monotonic() + limit_s
     fillings = _all(items, machines)
     if fillings is not None:
-        return program.whole(fillings, None, end_s)
-    fillings, bound = _generated(program, end_s - limit_s / 2)
-    return program.whole(fillings, bound, end_s)
+        return _whole(columns, fillings, None, end_s)
+    fillings, bound = _generated(columns, end_s - limit_s / 2)
+    return _whole(columns, fillings, bound, end_s)
 
 
-def _levels(items: Sequence[Item], machines: Sequence[Machine], spare: int) -> tuple[Level, ...]:
-    """Without spare machines a cap is of no use; with them, all caps that a machine has room for."""
+def each_alone(
+    items: Sequence[Item], machines: Sequence[Machine], models: int, spare: int, limit_s: float
+) -> tuple[Solution, ...]:
+    """The cheapest machines for each model by itself; `levels` and fillings name items by their places in `items`."""
     found = []
-    for place, item in enumerate(items):
-        most = max((copies(item, machines[one]) for one in item.machines), default=0)
-        caps = range(1, most + 1) if spare else range(most, most + 1)
-        found += [Level(place, cap, item.replicas + spare * cap) for cap in caps if cap]
+    for model in range(models):
+        places = [place for place, item in enumerate(items) if item.model == model]
+        own = solve([replace(items[place], model=0) for place in places], machines, 1, spare, limit_s / models)
+        used = [
+            (Filling(one.machine, tuple((places[item], number) for item, number in one.counts)), times)
+            for one, times in own.used
+        ]
+        levels = tuple(None if one is None else replace(one, item=places[one.item]) for one in own.levels)
+        found.append(replace(own, used=tuple(used), levels=levels))
     return tuple(found)
+
+
+def better_of(together: Solution, alone: Sequence[Solution], machines: Sequence[Machine]) -> Solution:
+    """A solver that was stopped may have found worse than each model on machines of its own: then it is that."""
+    if together.in_time or any(level is None for one in alone for level in one.levels):
+        return together
+    used = tuple(pair for one in alone for pair in one.used)
+    count = Counter[int]()
+    for filling, times in used:
+        count[filling.machine] += times
+    if any(machine.most is not None and count[place] > machine.most for place, machine in enumerate(machines)):
+        return together
+    usd_per_hour = sum(one.usd_per_hour for one in alone)
+    if all(together.levels) and together.usd_per_hour <= usd_per_hour:
+        return together
+    levels = tuple(level for one in alone for level in one.levels)
+    return Solution(used, levels, usd_per_hour, together.bound_usd_per_hour, in_time=False)
+
+
+# ---------------------------------------------------------------------------------------- fillings
 
 
 def _all(items: Sequence[Item], machines: Sequence[Machine]) -> list[Filling] | None:
@@ -120,14 +119,14 @@ def _alone(items: Sequence[Item], machines: Sequence[Machine]) -> list[Filling]:
     ]
 
 
-def _generated(program: "_Program", end_s: float) -> tuple[list[Filling], float]:
+def _generated(columns: Columns, end_s: float) -> tuple[list[Filling], float]:
     """Fillings that matter, and a lower bound of the cost in USD/hour; stops early at `end_s`, with a lesser bound."""
-    fillings = _alone(program.items, program.machines)
+    fillings = _alone(columns.items, columns.machines)
     known = set(fillings)
     bound = 0.0
     while True:
-        prices = program.relaxed(fillings)
-        better, ratio = program.better(prices)
+        prices = _relaxed(columns, fillings)
+        better, ratio = columns.better(prices)
         bound = max(bound, prices.cost / max(ratio, 1.0))
         new = [one for one in better if one not in known]
         if not new or bound >= prices.cost * (1 - CLOSE) or time.monotonic() > end_s:
@@ -136,143 +135,57 @@ def _generated(program: "_Program", end_s: float) -> tuple[list[Filling], float]
         known.update(new)
 
 
-@dataclass(frozen=True, slots=True)
-class _Prices:
-    """What the program without whole numbers pays: for a replica of each level, and for each machine beyond its limit."""
-
-    cost: float
-    levels: Floats
-    limits: dict[int, float]
+# ---------------------------------------------------------------------------------------- solvers
 
 
-@dataclass(frozen=True, slots=True)
-class _Program:
-    """What stays the same, whatever fillings there are."""
+def _relaxed(columns: Columns, fillings: Sequence[Filling]) -> Prices:
+    """The program without whole numbers: its cost, and what it pays for a replica of each level."""
+    found = linprog(
+        columns.costs(fillings),
+        A_ub=vstack([-columns.cover(fillings), columns.limits(fillings)], format="csr"),
+        b_ub=np.concatenate([np.zeros(len(columns.levels)), columns.most]),
+        A_eq=columns.choose(fillings).toarray(),
+        b_eq=np.ones(columns.models),
+        bounds=columns.bounds(fillings),
+        method="highs",
+    )
+    paid = -np.asarray(found.ineqlin.marginals, dtype=np.float64)
+    count = len(columns.levels)
+    return Prices(float(found.fun), np.maximum(paid[:count], 0.0), np.maximum(paid[count:], 0.0))
 
-    items: tuple[Item, ...]
-    machines: tuple[Machine, ...]
-    models: int
-    levels: tuple[Level, ...]
 
-    @property
-    def penalty(self) -> float:
-        """More than any fleet that could be wanted costs: every replica on a machine of its own, the dearest."""
-        dearest = max(one.usd_per_hour for one in self.machines)
-        return 1.0 + dearest * sum(
-            max(one.need for one in self.levels if self.items[one.item].model == model)
-            for model in {self.items[one.item].model for one in self.levels}
-        )
+def _whole(columns: Columns, fillings: Sequence[Filling], bound: float | None, end_s: float) -> Solution:
+    """The program in whole numbers; its own bound holds for all fleets where `bound` is None."""
+    rows = vstack([columns.cover(fillings), -columns.limits(fillings)], format="csr")
+    choose = columns.choose(fillings)
+    low, high = np.transpose(columns.bounds(fillings))
+    found = milp(
+        columns.costs(fillings),
+        constraints=(
+            LinearConstraint(rows, lb=np.concatenate([np.zeros(len(columns.levels)), -columns.most])),
+            LinearConstraint(choose, lb=1, ub=1),
+        ),
+        integrality=np.ones(rows.shape[1], dtype=np.int64),
+        bounds=Bounds(low, high),
+        options={
+            "time_limit": max(1.0, end_s - time.monotonic()),
+            "mip_rel_gap": EXACT_GAP if bound is None else GAP,
+        },
+    )
+    if found.x is None:
+        return Solution((), (None,) * columns.models, 0.0, bound or 0.0, in_time=False)
+    own_bound = float(found.mip_dual_bound or 0.0)
+    return _read(
+        columns, fillings, np.rint(found.x).astype(np.int64), own_bound if bound is None else bound, found.status == 0
+    )
 
-    @property
-    def limited(self) -> tuple[int, ...]:
-        """The machines of which there are only so many."""
-        return tuple(place for place, one in enumerate(self.machines) if one.most is not None)
 
-    def relaxed(self, fillings: Sequence[Filling]) -> _Prices:
-        """The program without whole numbers, and its prices."""
-        limits = self._limits(fillings)
-        found = linprog(
-            self._costs(fillings),
-            A_ub=csr_array(np.vstack([-self._cover(fillings), limits])),
-            b_ub=np.concatenate([np.zeros(len(self.levels)), self._most()]),
-            A_eq=csr_array(self._choose(fillings)),
-            b_eq=np.ones(self.models),
-            method="highs",
-        )
-        paid = -np.asarray(found.ineqlin.marginals)
-        count = len(self.levels)
-        return _Prices(
-            float(found.fun), np.maximum(paid[:count], 0.0), dict(zip(self.limited, -paid[count:], strict=True))
-        )
-
-    def better(self, prices: _Prices) -> tuple[list[Filling], float]:
-        """The best filling of each machine where it pays, and the most that any is worth per dollar."""
-        worth = self._worth(prices.levels)
-        found, ratio = [], 0.0
-        for place, machine in enumerate(self.machines):
-            counts, value = best_filling(self.items, place, machine, worth)
-            share = (value + prices.limits.get(place, 0.0)) / machine.usd_per_hour
-            ratio = max(ratio, share)
-            if counts and share > 1 + 1e-9:
-                found.append(Filling(place, counts))
-        return found, ratio
-
-    def whole(self, fillings: Sequence[Filling], bound: float | None, end_s: float) -> Solution:
-        """The program in whole numbers; its own bound holds for all fleets where `bound` is None."""
-        rows = np.vstack([self._cover(fillings), -self._limits(fillings)])
-        low = np.concatenate([np.zeros(len(self.levels)), -self._most()])
-        size = len(fillings)
-        found = milp(
-            self._costs(fillings),
-            constraints=(
-                LinearConstraint(csr_array(rows), lb=low),
-                LinearConstraint(csr_array(self._choose(fillings)), lb=1, ub=1),
-            ),
-            integrality=np.ones(rows.shape[1]),
-            bounds=Bounds(0, np.concatenate([np.full(size, np.inf), np.ones(rows.shape[1] - size)])),
-            options={"time_limit": max(1.0, end_s - time.monotonic()), "mip_rel_gap": 1e-9},
-        )
-        x = np.rint(found.x).astype(int)
-        return self._read(fillings, x, float(found.mip_dual_bound) if bound is None else bound, found.status == 0)
-
-    def _read(self, fillings: Sequence[Filling], x: NDArray[np.int_], bound: float, in_time: bool) -> Solution:
-        size = len(fillings)
-        used = tuple((one, int(times)) for one, times in zip(fillings, x[:size], strict=True) if times)
-        levels: list[Level | None] = [None] * self.models
-        for level, on in zip(self.levels, x[size : size + len(self.levels)], strict=True):
-            if on:
-                levels[self.items[level.item].model] = level
-        cost = sum(self.machines[one.machine].usd_per_hour * times for one, times in used)
-        return Solution(used, tuple(levels), cost, min(bound, cost), in_time)
-
-    # ------------------------------------------------------------------------------------ the matrices
-
-    def _costs(self, fillings: Sequence[Filling]) -> Floats:
-        prices = [self.machines[one.machine].usd_per_hour for one in fillings]
-        return np.array([*prices, *[0.0] * len(self.levels), *[self.penalty] * self.models])
-
-    def _cover(self, fillings: Sequence[Filling]) -> Floats:
-        """A row a level: replicas that count, less those that are needed where it is chosen."""
-        size = len(fillings)
-        rows = np.zeros((len(self.levels), size + len(self.levels) + self.models))
-        of_item: dict[int, list[int]] = {}
-        for row, level in enumerate(self.levels):
-            of_item.setdefault(level.item, []).append(row)
-        for mine in of_item.values():
-            for row in mine:
-                for other in mine:
-                    rows[row, size + other] = -self.levels[other].counted(self.levels[row].cap)
-        for column, one in enumerate(fillings):
-            for item, number in one.counts:
-                for row in of_item[item]:
-                    rows[row, column] = min(number, self.levels[row].cap)
-        return rows
-
-    def _choose(self, fillings: Sequence[Filling]) -> Floats:
-        """A row a model: one of its levels, or left out."""
-        size = len(fillings)
-        rows = np.zeros((self.models, size + len(self.levels) + self.models))
-        for number, level in enumerate(self.levels):
-            rows[self.items[level.item].model, size + number] = 1
-        rows[:, size + len(self.levels) :] = np.eye(self.models)
-        return rows
-
-    def _limits(self, fillings: Sequence[Filling]) -> Floats:
-        """A row a limited type of machine: how many there are of it."""
-        rows = np.zeros((len(self.limited), len(fillings) + len(self.levels) + self.models))
-        for row, place in enumerate(self.limited):
-            rows[row, : len(fillings)] = [one.machine == place for one in fillings]
-        return rows
-
-    def _most(self) -> Floats:
-        return np.array([float(self.machines[place].most or 0) for place in self.limited])
-
-    def _worth(self, paid: Floats) -> dict[int, Floats]:
-        """What 0, 1, 2 ... replicas of each item on one machine are worth at these prices."""
-        found = {}
-        for place, item in enumerate(self.items):
-            most = max((copies(item, self.machines[one]) for one in item.machines), default=0)
-            numbers = np.arange(most + 1)
-            mine = [row for row, level in enumerate(self.levels) if level.item == place]
-            found[place] = np.sum([paid[row] * np.minimum(numbers, self.levels[row].cap) for row in mine], axis=0)
-        return found
+def _read(columns: Columns, fillings: Sequence[Filling], x: NDArray[np.int64], bound: float, in_time: bool) -> Solution:
+    size = len(fillings)
+    used = tuple((one, int(times)) for one, times in zip(fillings, x[:size], strict=True) if times)
+    levels: list[Level | None] = [None] * columns.models
+    for level, on in zip(columns.levels, x[size : size + len(columns.levels)], strict=True):
+        if on:
+            levels[columns.items[level.item].model] = level
+    cost = sum(columns.machines[one.machine].usd_per_hour * times for one, times in used)
+    return Solution(used, tuple(levels), cost, min(bound / (1 + FEWER), cost), in_time)

@@ -15,13 +15,15 @@ from costopt.pricing import terms
 from costopt.pricing.book import Book
 from costopt.pricing.families import may_be, size_of
 from costopt.pricing.offers import Offer
-from costopt.scheduling.filling import Machine
+from costopt.scheduling.filling import BLOCK_BYTES, Machine
 from costopt.scheduling.fleet_file import FleetAsked
 from costopt.scheduling.ways import Way
 from costopt.verdict import Quote
 
 SYSTEM_BYTES = 2**29
 """Of each machine's memory, for its operating system and agents: half a GiB. A judgement."""
+
+_OTHER_FAMILY = "another family"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +72,9 @@ def _site(instance: str, asked: FleetAsked, book: Book) -> Site | str:
         quote = terms.quote(offer, asked.terms)
     except ConfigError:
         return f"no {terms.IN_WORDS[asked.terms]} price"
-    memory_bytes = max(0, math.floor(offer.memory_gib * 2**30) - SYSTEM_BYTES)
+    blocks = max(0, math.floor((offer.memory_gib * 2**30 - SYSTEM_BYTES) / BLOCK_BYTES))
     most = asked.max_instances.get(instance)
-    machine = Machine(instance, offer.vcpus, memory_bytes, quote.usd_per_hour, most)
+    machine = Machine(instance, offer.vcpus, blocks, quote.usd_per_hour, most)
     return Site(machine, bool(offer.accelerator), quote)
 
 
@@ -91,7 +93,7 @@ def hosts(way: Way, found: Sequence[Site], band: float) -> frozenset[int]:
 
 
 def as_measured(way: Way, site: Site) -> bool:
-    """Whether a replica there is just what was measured: the same machine, all of it, its processor as it calls itself."""
+    """Whether a replica there is just what was measured: the same machine, all of it, and its kind of processor."""
     return site.name == way.measured_on and site.machine.vcpus == way.cores and may_be(site.name, way.cpu)
 
 
@@ -100,11 +102,22 @@ def why_not(way: Way, site: Site) -> str:
     if site.name != way.measured_on:
         here, there = size_of(way.measured_on), size_of(site.name)
         if here is None or there is None or here.family != there.family:
-            return f"another family than {way.measured_on}, not measured there"
+            return f"{_OTHER_FAMILY} than {way.measured_on}, not measured there"
         if site.accelerated:
             return "its sizes differ in accelerators, not measured there"
     if site.machine.vcpus < way.cores:
         return f"fewer vCPUs than the {way.cores} of a replica"
-    if site.machine.memory_bytes < way.memory_bytes:
+    if site.machine.blocks < way.blocks:
         return "less memory than a replica takes"
     return ""
+
+
+def unusable(ways: Sequence[Way], found: Sequence[Site]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """The machines that no way may run on: why, and which."""
+    reasons: dict[str, list[str]] = {}
+    for site in found:
+        whys = sorted({why_not(way, site) for way in ways})
+        if "" not in whys and whys:
+            near = [why for why in whys if not why.startswith(_OTHER_FAMILY)]
+            reasons.setdefault(near[0] if near else "no model was measured on its family", []).append(site.name)
+    return tuple((why, tuple(sorted(names))) for why, names in sorted(reasons.items()))

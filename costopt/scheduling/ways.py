@@ -5,6 +5,7 @@ use. A replica of a run's candidate takes all cores that the run's machine had, 
 """
 
 import datetime
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from costopt.planning import services
 from costopt.planning.services import Service, raised_to
 from costopt.planning.traffic_file import Promise
 from costopt.records import Measured
+from costopt.scheduling.filling import BLOCK_BYTES
 from costopt.scheduling.fleet_file import CallsSource, ModelAsked, RunSource, Source
 
 Floats = NDArray[np.float64]
@@ -49,6 +51,11 @@ class Way:
     cpu: str
     by_hand: bool
     told: str
+
+    @property
+    def blocks(self) -> int:
+        """Memory of a replica, in the blocks in which it is handed out."""
+        return math.ceil(self.memory_bytes / BLOCK_BYTES)
 
     @property
     def mean_s(self) -> float:
@@ -95,9 +102,19 @@ def _by_hand(source: CallsSource, share: float | None) -> Way:
             seen_s, sure_s = found.seen_ms / 1e3, found.upper_ms / 1e3
             calls_s = raised_to(calls_s, share, sure_s)
     return Way(
-        "calls by hand", calls_s, seen_s, sure_s, needs, len(calls_s), source.cores, source.memory_bytes,
-        source.measured_on, "", True, f"given by hand, measured on {source.measured_on}",
-    )  # fmt: skip
+        "calls by hand",
+        calls_s,
+        seen_s,
+        sure_s,
+        needs,
+        len(calls_s),
+        source.cores,
+        source.memory_bytes,
+        source.measured_on,
+        "",
+        True,
+        f"given by hand, measured on {source.measured_on}",
+    )
 
 
 def _of_run(source: RunSource, share: float | None, today: datetime.date) -> Ways:
@@ -129,7 +146,7 @@ def _of_run(source: RunSource, share: float | None, today: datetime.date) -> Way
             cpu,
             False,
             told,
-        )  # fmt: skip
+        )
         for one in sorted(meeting, key=_plainness)
     ]
     return Ways(undominated(found), refused)
