@@ -18,7 +18,7 @@ from costopt.planning.ranking import Ranking, capacities_of
 from costopt.planning.traffic_file import Asked, Promise
 from costopt.powering import draws
 from costopt.powering.footprints import Limits, Power
-from costopt.powering.sites import Site
+from costopt.powering.buildings import Site
 from costopt.pricing.book import Book
 from costopt.pricing.offers import Offer
 from costopt.records import Plan, Spec

@@ -11,8 +11,11 @@ from costopt.judging.choose import judge
 from costopt.judging.cost import SECONDS_PER_HOUR
 from costopt.planning import bills, flips, places, plan_words, services
 from costopt.planning.bills import BreakEven
-from costopt.planning.flips import PriceFlip, TrafficFlip
+from costopt.planning.commitment import Commitment
+from costopt.planning.flips import AccuracyFlip, PriceFlip, TrafficFlip
+from costopt.planning.following import Following, committed, following
 from costopt.planning.ranking import VERDICTS, Ranking, Row, capacities_of
+from costopt.planning.spot_places import with_spot
 from costopt.planning.traffic_file import Asked
 from costopt.powering import plan_power
 from costopt.powering.footprints import Power
@@ -60,6 +63,9 @@ class Planned:
     compressing: Compressing | None
     by_traffic: tuple[TrafficFlip, ...]
     by_price: PriceFlip | None
+    by_accuracy: tuple[AccuracyFlip, ...]
+    following: Following | None
+    commitment: Commitment | None
     left_out: tuple[tuple[str, tuple[str, ...]], ...]
     notes: tuple[str, ...]
     power: Power
@@ -98,6 +104,8 @@ def planned(
     where = places.places(run, plan, quote, book, asked.machines)
     if asked.data is not None:
         asked = replace(asked, egress=plan_power.egress(asked.data, quote))
+    if asked.spot is not None:
+        where = with_spot(where, plan, quote, book, asked.spot)
     power = plan_power.power(run, plan, quote, book, where.found, asked.energy)
     ranking = Ranking(found, where.found, asked, capacities_of(found, asked, run.seed), run.seed, power)
     rows = ranking.rows()
@@ -120,6 +128,9 @@ def planned(
         compressing=None if choice is None else compressing(choice, original, checked, asked, cost_usd),
         by_traffic=() if choice is None else flips.by_traffic(ranking, asked.demand, choice),
         by_price=None if choice is None else flips.by_price(choice, shown),
+        by_accuracy=() if choice is None else flips.by_accuracy(ranking, choice),
+        following=None if choice is None else following(ranking, choice, asked),
+        commitment=None if choice is None else committed(ranking, choice, asked),
         left_out=where.left_out,
         notes=tuple(plan_words.notes(run, plan, quote, asked, checked, today)),
         power=power,
@@ -147,7 +158,7 @@ def _shown(ordered: Sequence[Row], original: Row | None) -> tuple[Row, ...]:
     """The head of the order, the best of each machine, and the original's best."""
     best_of: dict[str, Row] = {}
     for row in ordered:
-        best_of.setdefault(row.place.instance, row)
+        best_of.setdefault(row.place.name, row)
     wanted = {_pair(row) for row in (*ordered[:SHOWN], *list(best_of.values())[:MACHINES_SHOWN])}
     if original is not None:
         wanted.add(_pair(original))
@@ -155,7 +166,7 @@ def _shown(ordered: Sequence[Row], original: Row | None) -> tuple[Row, ...]:
 
 
 def _pair(row: Row) -> tuple[str, str]:
-    return row.service.id, row.place.instance
+    return row.service.id, row.place.name
 
 
 # ---------------------------------------------------------------------------------------- what it brings

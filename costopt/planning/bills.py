@@ -100,9 +100,14 @@ def bill(
     requests = mean_per_s * SECONDS_PER_HOUR * hours
     lines = [machines(instances, usd_per_hour, hours)]
     if egress is not None:
-        sent = (Factor(requests, "requests"), Factor(egress.bytes_per_response / BYTES_PER_GB, "GB"))
-        lines.append(Line("egress", (*sent, Factor(egress.usd_per_gb, "USD/GB"))))
+        lines.append(by_gb("egress", requests, egress.bytes_per_response, egress.usd_per_gb))
     return Bill((*lines, *more), requests)
+
+
+def by_gb(kind: str, requests: float, bytes_per_request: float, usd_per_gb: float) -> Line:
+    """What moves with each request, paid by the GB; told by the million requests, where figures can be read."""
+    per_million = Factor(bytes_per_request * MILLION / BYTES_PER_GB, "GB a million")
+    return Line(kind, (Factor(requests / MILLION, "million requests"), per_million, Factor(usd_per_gb, "USD/GB")))
 
 
 def machines(instances: float, usd_per_hour: float, hours: float) -> Line:

@@ -7,7 +7,7 @@ told by its dispersion.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,17 +34,25 @@ class Demand:
     """Requests a second, on average over the month and at the busiest time; `told` is where that comes from.
 
     `dispersion` is variance over mean of the requests per second in the busiest hour of a log: 1 for a Poisson process,
-    more for bursts; None where there was no log.
+    more for bursts; None where there was no log. `rates_per_s` are those of each window of `window_s` seconds, which
+    repeat, hours or a log's minutes; none where only the mean and the peak are known.
     """
 
     mean_per_s: float
     peak_per_s: float
     told: str
     dispersion: float | None = None
+    rates_per_s: tuple[float, ...] = ()
+    window_s: float = 0.0
 
     def times(self, factor: float) -> "Demand":
         """The same pattern with `factor` times as many requests."""
-        return Demand(factor * self.mean_per_s, factor * self.peak_per_s, self.told, self.dispersion)
+        return replace(
+            self,
+            mean_per_s=factor * self.mean_per_s,
+            peak_per_s=factor * self.peak_per_s,
+            rates_per_s=tuple(factor * one for one in self.rates_per_s),
+        )
 
 
 def constant(mean_per_s: float, peak_to_mean: float) -> Demand:
@@ -64,7 +72,8 @@ def hourly(values: Sequence[float], mean_per_s: float | None) -> Demand:
         raise ValueError("is 0 in every hour: without requests there is nothing to plan")
     mean, peak = math.fsum(values) / len(values), max(values)
     scale = 1.0 if mean_per_s is None else mean_per_s / mean
-    return Demand(scale * mean, scale * peak, f"the busiest of {len(values)} hours")
+    rates = tuple(scale * one for one in values)
+    return Demand(scale * mean, scale * peak, f"the busiest of {len(values)} hours", None, rates, HOUR_S)
 
 
 def of_log(path: Path) -> Demand:
@@ -85,7 +94,14 @@ def of_log(path: Path) -> Demand:
     if span_s >= HOUR_S:
         _, in_an_hour = _busiest(times, HOUR_S)
         told += f", of which the busiest hour has {units.significant(in_an_hour / HOUR_S)} requests/s"
-    return Demand(mean, max(busiest / MINUTE_S, mean), told, _dispersion(times))
+    return Demand(mean, max(busiest / MINUTE_S, mean), told, _dispersion(times), _by_the_minute(times), MINUTE_S)
+
+
+def _by_the_minute(times: NDArray[np.float64]) -> tuple[float, ...]:
+    """Requests a second in each whole minute from the first arrival on."""
+    minutes = int((times[-1] - times[0]) // MINUTE_S)
+    counts = np.histogram(times, bins=minutes, range=(times[0], times[0] + minutes * MINUTE_S))[0]
+    return tuple((counts / MINUTE_S).tolist())
 
 
 def _busiest(times: NDArray[np.float64], window_s: float) -> tuple[float, int]:

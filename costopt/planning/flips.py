@@ -1,4 +1,4 @@
-"""At which traffic, and at which price, would the choice be another?
+"""At which traffic, at which price and at which limit on accuracy would the choice be another?
 
 By the capacity curves alone, without the check by simulation: "about" is meant.
 """
@@ -36,6 +36,19 @@ class PriceFlip:
     row: Row
 
 
+@dataclass(frozen=True, slots=True)
+class AccuracyFlip:
+    """With a limit of `limit` on the drop, in the metric's unit, the choice would be this row's pair.
+
+    `looser` limits make it so from `limit` on; the other way it is so under `limit`, where today's choice is no longer
+    certified. No row where nothing meets any more.
+    """
+
+    limit: float
+    looser: bool
+    row: Row | None
+
+
 def by_traffic(ranking: Ranking, demand: Demand, choice: Row) -> tuple[TrafficFlip, ...]:
     """The nearest changes of the choice, at less traffic and at more; none within a hundredfold gives none.
 
@@ -43,7 +56,7 @@ def by_traffic(ranking: Ranking, demand: Demand, choice: Row) -> tuple[TrafficFl
     """
 
     def first(factor: float) -> Row | None:
-        rows = ranking.rows(demand.times(factor))
+        rows = ranking.heads(demand.times(factor))
         return next((row for row in rows if row.verdict == "meets" and row.bill is not None), None)
 
     start = first(1.0)
@@ -73,12 +86,45 @@ def _flip(first: Callable[[float], Row | None], demand: Demand, choice: Row, ste
 
 
 def _pair(row: Row) -> tuple[str, str]:
-    return row.service.id, row.place.instance
+    return row.service.id, row.place.name
 
 
 def by_price(choice: Row, rows: Sequence[Row]) -> PriceFlip | None:
     """What the next machine would have to cost for it to be chosen; `rows` in order, checked. None without one."""
-    other = next((one for one in rows if one.verdict == "meets" and one.place.instance != choice.place.instance), None)
+    other = next((one for one in rows if one.verdict == "meets" and one.place.name != choice.place.name), None)
     if other is None or other.bill is None or choice.bill is None:
         return None
     return PriceFlip((choice.bill.usd - (other.bill.usd - other.bill.compute_usd)) / other.bill.compute_usd, other)
+
+
+def by_accuracy(ranking: Ranking, choice: Row) -> tuple[AccuracyFlip, ...]:
+    """The nearest looser limit that makes the bill smaller, and the limit under which today's choice is out.
+
+    A candidate meets a limit that its whole interval lies inside (`Service.worst_drop`), and misses none but this.
+    """
+    return tuple(one for one in (_tighter(ranking, choice), _looser(ranking, choice)) if one is not None)
+
+
+def _looser(ranking: Ranking, choice: Row) -> AccuracyFlip | None:
+    cheaper = [
+        row
+        for row in ranking.whatever_accuracy().heads()
+        if row.verdict == "meets" and row.key[0] < choice.key[0] and row.service.meets_but_accuracy
+    ]
+    # Rows come cheapest first, so among equals by limit the cheapest stays.
+    nearest = min(cheaper, key=lambda row: row.service.worst_drop or 0.0, default=None)
+    if nearest is None or nearest.service.worst_drop is None:
+        return None
+    return AccuracyFlip(nearest.service.worst_drop, True, nearest)
+
+
+def _tighter(ranking: Ranking, choice: Row) -> AccuracyFlip | None:
+    worst = choice.service.worst_drop
+    if worst is None or choice.service.is_original:
+        return None
+    left = (
+        row
+        for row in ranking.heads()
+        if row.verdict == "meets" and row.service.worst_drop is not None and row.service.worst_drop < worst
+    )
+    return AccuracyFlip(worst, False, next(left, None))

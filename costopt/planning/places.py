@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from costopt.errors import ConfigError
+from costopt.planning.interruptions import Interrupted
 from costopt.pricing import terms
 from costopt.pricing.book import Book
 from costopt.pricing.families import may_be, size_of
@@ -33,7 +34,7 @@ THE_MACHINE = "the machine of the run"
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A machine that serves: `services` side by side on each instance, at `usd_per_hour` each."""
+    """A machine that serves: `services` side by side on each instance, at `usd_per_hour` each; `spot` are its terms."""
 
     instance: str
     usd_per_hour: float
@@ -42,6 +43,17 @@ class Place:
     label: Label
     source: str = ""
     as_of: str = ""
+    spot: Interrupted | None = None
+
+    @property
+    def name(self) -> str:
+        """`aws/c7i.large`, `aws/c7i.large on spot`: no two places have the same."""
+        return self.instance if self.spot is None else f"{self.instance} on spot"
+
+    @property
+    def all_in_usd_per_hour(self) -> float:
+        """With what stands in while a spot machine restarts."""
+        return self.usd_per_hour + (0.0 if self.spot is None else self.spot.stand_in_usd_per_hour)
 
     @property
     def band(self) -> float:
@@ -123,6 +135,11 @@ def _place(instance: str, run: Run, plan: Plan, quote: Quote, book: Book, region
 def _offer(book: Book, instance: str, region: str | None) -> Offer | None:
     found = [one for one in book.of(instance) if region is None or one.region == region]
     return found[0] if found else None
+
+
+def offer_of(instance: str, plan: Plan, quote: Quote, book: Book) -> Offer | None:
+    """A machine as the book has it in the region of the run's own; None where it doesn't."""
+    return _offer(book, instance, _region_of(book, quote.instance, _region(plan.price)))
 
 
 def _region(price: Spec | None) -> str | None:

@@ -3,9 +3,10 @@
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 
 from costopt.planning.answer import Compressing, Planned
-from costopt.planning.flips import PriceFlip, TrafficFlip
+from costopt.planning.flips import AccuracyFlip, PriceFlip, TrafficFlip
 from costopt.planning.ranking import Row
 from costopt.planning.traffic_file import Asked
 from costopt.powering import energy_facts
@@ -37,7 +38,10 @@ def facts(planned: Planned) -> Facts:
         "changes": {
             "traffic": [_traffic(one) for one in planned.by_traffic],
             "price": None if planned.by_price is None else _price(planned.by_price),
+            "accuracy": [_accuracy(one) for one in planned.by_accuracy],
         },
+        "following": None if planned.following is None else asdict(planned.following),
+        "commitment": None if planned.commitment is None else asdict(planned.commitment),
         "rows": [_row(row) for row in planned.rows],
         "left_out": [{"reason": why, "machines": names} for why, names in planned.left_out],
         "notes": planned.notes,
@@ -72,7 +76,8 @@ def _asked(asked: Asked) -> Facts:
 
 
 def _pair(row: Row) -> Facts:
-    return {"candidate": row.service.candidate.id, "machine": row.place.instance}
+    terms = "" if row.place.spot is None else "spot"
+    return {"candidate": row.service.candidate.id, "machine": row.place.instance, "terms": terms}
 
 
 def _row(row: Row) -> Facts:
@@ -84,6 +89,8 @@ def _row(row: Row) -> Facts:
         "batch": candidate.batch,
         "threads": candidate.threads,
         "machine": place.instance,
+        "terms": "" if place.spot is None else "spot",
+        "interruptions_per_month": None if place.spot is None else place.spot.per_month,
         "label": place.label,
         "band": place.band,
         "services_per_instance": place.services,
@@ -91,6 +98,7 @@ def _row(row: Row) -> Facts:
         "reason": row.words,
         "instances": row.instances,
         "spare": row.spare,
+        "instances_paid_on_average": row.mean_paid,
         "busiest_load": row.busiest_load,
         "idle": row.idle,
         "service_ms": {
@@ -142,6 +150,11 @@ def _traffic(flip: TrafficFlip) -> Facts:
 
 def _price(flip: PriceFlip) -> Facts:
     return {"factor": flip.factor, **_pair(flip.row)}
+
+
+def _accuracy(flip: AccuracyFlip) -> Facts:
+    pair = None if flip.row is None else _pair(flip.row)
+    return {"limit": flip.limit, "looser": flip.looser, "to": pair}
 
 
 def _finite(value: object) -> object:

@@ -1,8 +1,9 @@
 """A plan as a person reads it: the answer, a table of the best pairs, and what would change it."""
 
 from costopt import units
+from costopt.planning import following
 from costopt.planning.answer import Planned
-from costopt.planning.flips import TrafficFlip
+from costopt.planning.flips import AccuracyFlip, TrafficFlip
 from costopt.planning.plan_words import fleet
 from costopt.planning.ranking import Row, Verdict
 from costopt.powering import energy_words
@@ -27,6 +28,8 @@ def sheet(planned: Planned) -> Sheet:
         paragraphs=(
             Paragraph("A million requests with the chosen one", _per_million(planned)),
             Paragraph("What compressing brings", _brings(planned)),
+            Paragraph("Following the traffic", _following(planned)),
+            Paragraph("The bill", _bill(planned)),
             Paragraph("Energy and carbon of the chosen one", _energy(planned)),
             Paragraph("What would change the choice", tuple(_changes(planned))),
             Paragraph("Ruled out, or not certain", _others(planned)),
@@ -69,7 +72,7 @@ def _recipe(row: Row) -> Cell:
 
 
 def _machine(row: Row) -> Cell:
-    return pair(row.place.instance, row.place.label, ", ")
+    return pair(row.place.name, row.place.label, ", ")
 
 
 def _instances(row: Row) -> Cell:
@@ -153,6 +156,25 @@ def _brings(planned: Planned) -> tuple[str, ...]:
     return () if planned.compressing is None else (planned.compressing.words,)
 
 
+def _following(planned: Planned) -> tuple[str, ...]:
+    if planned.choice is None:
+        return ()
+    return following.told(planned.following, planned.commitment, planned.choice, planned.asked)
+
+
+def _bill(planned: Planned) -> tuple[str, ...]:
+    """Line by line, where it has more than machines."""
+    bill = None if planned.choice is None else planned.choice.bill
+    if bill is None or len(bill.lines) < 2:
+        return ()
+    return tuple(f"{one.kind}: {_dollars(one.usd)} = {one.formula}" for one in bill.lines)
+
+
+def _dollars(usd: float) -> str:
+    """To the cent; what is less than a cent to three digits."""
+    return units.usd(usd) if 0 < usd < 0.01 else units.cents(usd)
+
+
 def _changes(planned: Planned) -> list[str]:
     told = [_traffic(one, planned) for one in planned.by_traffic]
     if planned.choice is not None and not told:
@@ -161,7 +183,23 @@ def _changes(planned: Planned) -> list[str]:
     flip = planned.by_price
     if flip is not None:
         told.append(f"price: {fleet(flip.row)} with {flip.row.service.name} {_when(flip.factor)}")
+    told.extend(_accuracy(one, planned) for one in planned.by_accuracy)
     return told
+
+
+def _accuracy(flip: AccuracyFlip, planned: Planned) -> str:
+    limit = _drop(planned.run.metric.name, flip.limit)
+    if flip.row is None:
+        return f"accuracy: with a limit under {limit} nothing is left"
+    row = flip.row
+    dollars = "" if row.bill is None else f", {units.cents(row.bill.usd)} a month"
+    way = "from a limit of" if flip.looser else "with a limit under"
+    return f"accuracy: {way} {limit} it is {row.service.name} ({fleet(row)}{dollars})"
+
+
+def _drop(metric: str, drop: float) -> str:
+    """`0.72 points`, `0.0123`; a drop below nothing is a gain."""
+    return units.changes(metric, drop).removeprefix("+")
 
 
 def _when(factor: float) -> str:
@@ -176,7 +214,7 @@ def _traffic(flip: TrafficFlip, planned: Planned) -> str:
     rate = units.significant(flip.mean_per_s, 2)
     row = flip.row
     dollars = "" if row.bill is None else f" ({fleet(row)}, {units.cents(row.bill.usd)} a month)"
-    return f"traffic: {way} about {rate} requests/s it is {row.service.name} on {row.place.instance}{dollars}"
+    return f"traffic: {way} about {rate} requests/s it is {row.service.name} on {row.place.name}{dollars}"
 
 
 def _others(planned: Planned) -> tuple[str, ...]:
@@ -187,7 +225,7 @@ def _others(planned: Planned) -> tuple[str, ...]:
         if row.service.candidate.id not in meeting:
             words.setdefault(row.service.candidate.id, f"{row.service.name}: {row.verdict}: {row.words}")
     here = [
-        f"{row.service.name} on {row.place.instance}: {row.verdict}: {row.words}"
+        f"{row.service.name} on {row.place.name}: {row.verdict}: {row.words}"
         for row in planned.shown
         if row.verdict != "meets" and row.service.candidate.id in meeting
     ]

@@ -20,7 +20,7 @@ from costopt.verdict import Quote
 def fleet(row: Row) -> str:
     """`3 aws/c7i.large`, `3 + 1 aws/c7i.large` with a spare one."""
     spare = f" + {row.spare}" if row.spare else ""
-    return f"{units.count(row.instances or 0)}{spare} {row.place.instance}"
+    return f"{units.count(row.instances or 0)}{spare} {row.place.name}"
 
 
 def met(choice: Row, asked: Asked) -> str:
@@ -39,7 +39,7 @@ def not_met(rows: Sequence[Row], left_out: Sequence[tuple[str, tuple[str, ...]]]
         why = "; ".join(f"{', '.join(names[:3])}: {reason}" for reason, names in left_out)
         return f"Nothing can be planned: {why}"
     nearest = nearest_of(rows)
-    who = f"{nearest.service.name} on {nearest.place.instance}"
+    who = f"{nearest.service.name} on {nearest.place.name}"
     match nearest.verdict:
         case "impossible":
             seen_ms, limit = 1e3 * (nearest.service.seen_s or 0.0), 0.0 if asked.promise is None else asked.promise.ms
@@ -108,6 +108,8 @@ def notes(run: Run, plan: Plan, quote: Quote, asked: Asked, rows: Sequence[Row],
         yield "only the original was measured: `costopt compress` finds out what compressing would save"
     yield from _about_traffic(asked)
     yield from _about_batches(asked, rows)
+    yield from _about_scaling(asked)
+    yield from _about_spot(rows)
     yield from _about_ties(rows)
     yield from _about_price(plan, quote, rows, today)
 
@@ -136,6 +138,38 @@ def _about_batches(asked: Asked, rows: Sequence[Row]) -> Iterator[str]:
         yield (
             f"batches: a free server takes the requests that wait, up to a full batch, and {waits}; a call that is not "
             "full is taken to last as long as a full one was measured to; load is of full batches"
+        )
+
+
+def _about_scaling(asked: Asked) -> Iterator[str]:
+    if asked.autoscaling is not None:
+        yield (
+            "autoscaling: machines are ready when the traffic comes, as with a schedule or a good forecast; one that "
+            "only reacts is late by the time that a machine takes to start"
+        )
+    if asked.scale_to_zero is not None:
+        yield (
+            "scale to zero: requests come independently of one another within each hour; each that meets a cold start "
+            "counts as late"
+        )
+
+
+def _about_spot(rows: Sequence[Row]) -> Iterator[str]:
+    """How sure the interruptions are, where machines on spot are planned with."""
+    spots = [row.place.spot for row in rows if row.place.spot is not None]
+    if not spots:
+        return
+    yield (
+        "spot: machines are taken away one by one here; clouds also take all of a type at once, and then only what is "
+        "on demand is left"
+    )
+    undated = sorted({row.place.instance for row in rows if row.place.spot is not None and not row.place.as_of})
+    if undated:
+        yield f"spot: the price of {undated[0]} on spot is of an undated list: check it"
+    if any(one.asked.interruptions_per_month is None for one in spots):
+        yield (
+            "spot: interruptions are the upper end of the family's band in AWS's advisor for us-east-1, as of 2025-06; "
+            "the open band, over 20 % a month, is read as 40 %"
         )
 
 

@@ -15,22 +15,26 @@ from typing import Literal
 
 from costopt import units
 from costopt.planning import bills
+from costopt.planning.billing import Billing, Counts, Fleet, Uptime
 from costopt.planning.bills import Bill
 from costopt.planning.capacity import Capacities
 from costopt.planning.demand import Demand
 from costopt.planning.places import Place
 from costopt.planning.services import Service
-from costopt.planning.simulation import requests_for, simulated
+from costopt.planning.simulation import Answers, requests_for, simulated
 from costopt.planning.sizes import MOST_INSTANCES, Sizes
 from costopt.planning.traffic_file import Asked
+from costopt.planning.uptime import Levels
 from costopt.powering import footprints
-from costopt.powering.footprints import Fleet, Footprint, Limits, Power
+from costopt.powering.footprints import Fleet as Powered
+from costopt.powering.footprints import Footprint, Limits, Power
 
 Verdict = Literal["meets", "undecided", "impossible", "refused"]
 
 VERDICTS: tuple[Verdict, ...] = ("meets", "undecided", "impossible", "refused")
 """In the order in which rows are shown."""
 
+_SHORT = "one machine too few while a spot machine restarts: give spot.over_provision, or spare: 1"
 _TOO_MANY = f"over {units.count(MOST_INSTANCES)} instances would be needed"
 
 
@@ -38,12 +42,15 @@ _TOO_MANY = f"over {units.count(MOST_INSTANCES)} instances would be needed"
 class Row:
     """A candidate on a machine. `band` is by how much its calls are taken to be slower than measured, as a share.
 
-    `instances` serve the busiest time, `spare` come on top; None where no number is known to be enough, and then there
-    is no bill either. `busiest_load` is the busiest rate over the most that the instances serve (in mean measured
-    calls, each full), `idle` the share of that, over all that is paid for, which is not used. `highest_per_s` is the
-    rate that the instances bear with the promise kept. `response_ms` is the promised percentile in a simulation at the
-    busiest rate, at the slow end of the band; only of rows that were `checked`. Costs are US dollars per million
-    requests: `saturated` on a machine that never idles, `at_promise` at `highest_per_s`; `bill` has it at the traffic.
+    `instances` serve the busiest time, `spare` come on top (those asked for, and those that stand by for spot ones);
+    None where no number is known to be enough, and then there is no bill either. `mean_paid` are the instances on the
+    bill on average, fewer than `paid` where they follow the traffic; `asleep` tells that all of them may be given back.
+
+    `busiest_load` is the busiest rate over the most that the instances serve (in mean measured calls, each full),
+    `idle` the share of that, over all that is paid for, which is not used. `highest_per_s` is the rate that the
+    instances bear with the promise kept. `response_ms` is the promised percentile in a simulation at the busiest rate,
+    at the slow end of the band; only of rows that were `checked`. Costs are US dollars per million requests:
+    `saturated` on a machine that never idles, `at_promise` at `highest_per_s`; `bill` has it at the traffic.
     `footprint` is None where nobody knows what the machine draws.
     """
 
@@ -62,11 +69,13 @@ class Row:
     at_promise: float | None = None
     response_ms: float | None = None
     checked: bool = False
+    mean_paid: float | None = None
+    asleep: bool = False
     footprint: Footprint | None = None
 
     @property
     def paid(self) -> int:
-        """Instances on the bill."""
+        """Instances on the bill at the busiest time."""
         return (self.instances or 0) + self.spare
 
     @property
@@ -84,7 +93,7 @@ class Row:
             place.label == "projected",
             service.mean_s,
             service.id,
-            place.instance,
+            place.name,
         )
 
 
@@ -100,7 +109,8 @@ class _Judged:
 class Ranking:
     """Rows of every service on every place, for any demand.
 
-    `capacities` are the services' curves (`capacities_of`), which hold for any promise of their percentile.
+    `capacities` are the services' curves (`capacities_of`), which hold for any promise of their percentile. `up` tells
+    when machines are up for the demand that was asked for.
     """
 
     def __init__(
@@ -114,22 +124,37 @@ class Ranking:
     ) -> None:
         self._services = tuple(services)
         self._places = tuple(places)
+        self._cheapest = _cheapest(self._places)
         self._asked = asked
         self._capacities = capacities
         self._seed = seed
         self._power = power
         self._numbers = {one.id: number for number, one in enumerate(self._services)}
         self._sizes = Sizes(services, None if asked.promise is None else asked.promise.ms / 1e3, capacities)
+        self._billing = Billing(asked, self._sizes)
+        self.up = Uptime(asked.demand, asked)
         self._verdicts = {
-            (place.instance, number): self._judged(place, number)
+            (place.name, number): self._judged(place, number)
             for number in range(len(self._services))
             for place in self._places
         }
 
+    def whatever_accuracy(self) -> "Ranking":
+        """The same where candidates that miss the run's budget by their accuracy alone are let in."""
+        services = [replace(one, meets=one.meets or one.meets_but_accuracy) for one in self._services]
+        return Ranking(services, self._places, self._asked, self._capacities, self._seed)
+
     def rows(self, demand: Demand | None = None) -> tuple[Row, ...]:
         """Every pair, sized by the curves alone, in order; for another demand than the one that was asked for."""
-        wanted = self._asked.demand if demand is None else demand
-        found = (self._row(place, number, wanted) for number in range(len(self._services)) for place in self._places)
+        return self._ordered(self._places, demand)
+
+    def heads(self, demand: Demand | None = None) -> tuple[Row, ...]:
+        """The same on those machines alone that are the cheapest of their kind: no other can be the first."""
+        return self._ordered(self._cheapest, demand)
+
+    def _ordered(self, places: Sequence[Place], demand: Demand | None) -> tuple[Row, ...]:
+        up = self.up if demand is None else Uptime(demand, self._asked)
+        found = (self._row(place, number, up) for number in range(len(self._services)) for place in places)
         return tuple(sorted(found, key=lambda row: row.key))
 
     def best(self, rows: Iterable[Row]) -> Row | None:
@@ -141,44 +166,71 @@ class Ranking:
         return open_[0] if open_ else None
 
     def check(self, row: Row) -> Row:
-        """The same after a simulation at the busiest rate, with as many more instances as that turns out to need."""
+        """The same after a simulation at the busiest rate, with as many more instances as that turns out to need.
+
+        Where requests that meet a cold start take some of what the promise leaves, the others must be the better for
+        it; if they are not, nothing sleeps.
+        """
         promise = self._asked.promise
         if row.checked or promise is None or row.instances is None:
             return replace(row, checked=True)
-        place, instances = row.place, row.instances
-        calls_s = row.service.calls_s * (1 + row.band)
-        while True:
-            servers = instances * place.services
-            requests = requests_for(servers, row.service.batch)
-            rate_per_s = self._asked.demand.peak_per_s
-            answers = simulated(calls_s, rate_per_s, servers, requests, self._seed, row.service.batching)
-            response_s = answers.percentile_s(promise.share)
-            if response_s <= promise.ms / 1e3 or instances >= MOST_INSTANCES:
-                break
+        instances = row.instances
+        answers = self._simulated(row, instances)
+        while answers.percentile_s(promise.share) > promise.ms / 1e3 and instances < MOST_INSTANCES:
             instances += math.ceil(instances / 100)
-        sized = row if instances == row.instances else self._billed(row, instances, self._asked.demand)
-        return replace(sized, response_ms=1e3 * response_s, checked=True)
+            answers = self._simulated(row, instances)
+        late = row.asleep and answers.percentile_s(self.up.share_awake(promise)) > promise.ms / 1e3
+        same = instances == row.instances and not late
+        sized = row if same else self._billed(row, instances, self.up, asleep=row.asleep and not late)
+        return replace(sized, response_ms=1e3 * answers.percentile_s(promise.share), checked=True)
 
-    def _row(self, place: Place, number: int, demand: Demand) -> Row:
-        service, judged = self._services[number], self._verdicts[place.instance, number]
+    def always_up(self, row: Row) -> Row:
+        """The same with enough for the busiest time always up, to tell what following the traffic saves."""
+        if row.instances is None:
+            return row
+        plain = Uptime(self._asked.demand, replace(self._asked, autoscaling=None, scale_to_zero=None))
+        return self._billed(row, row.instances, plain, asleep=False)
+
+    def paid(self, row: Row) -> tuple[Levels, Counts]:
+        """The levels of the traffic that was asked for, and the instances that are paid for at each."""
+        fleet = self._fleet(row, row.instances or 0)
+        return self.up.levels(row.asleep), self._billing.paid(fleet, self.up, asleep=row.asleep)
+
+    def _simulated(self, row: Row, instances: int) -> Answers:
+        calls_s, servers = row.service.calls_s * (1 + row.band), instances * row.place.services
+        requests = requests_for(servers, row.service.batch)
+        rate_per_s = self._asked.demand.peak_per_s
+        return simulated(calls_s, rate_per_s, servers, requests, self._seed, row.service.batching)
+
+    def _row(self, place: Place, number: int, up: Uptime) -> Row:
+        service, judged = self._services[number], self._verdicts[place.name, number]
         saturated = bills.usd_per_million(place.usd_per_hour, place.services * service.batch / service.mean_s)
         row = Row(service, place, judged.verdict, judged.words, judged.band or 0.0, saturated=saturated)
         if judged.band is None:
             return row
-        instances = self._sizes.instances(number, place.services, judged.band, demand.peak_per_s)
+        instances = self._sizes.instances(number, place.services, judged.band, up.demand.peak_per_s)
+        instances = max(instances, up.awake.least)
         if instances > MOST_INSTANCES:
             return replace(row, verdict="undecided", words=_TOO_MANY) if judged.verdict == "meets" else row
-        return self._billed(row, instances, demand)
+        return self._billed(row, instances, up, asleep=up.may_sleep)
 
     def _judged(self, place: Place, number: int) -> "_Judged":
         """By the promise first, then by the run's own budget."""
         service = self._services[number]
         promised = self._promised(place, number)
+        if promised.verdict == "meets" and self._runs_short(place):
+            promised = _Judged("undecided", _SHORT, promised.band)
         if service.meets is True or promised.verdict == "impossible":
             return promised
         if service.meets is False:
             return _Judged("refused", service.lost, None)
         return _Judged("undecided", service.lost, promised.band)
+
+    def _runs_short(self, place: Place) -> bool:
+        """Whether a promise is left to one spot machine too few while it restarts."""
+        asked = self._asked
+        kept = asked.promise is None or place.spot is None or asked.spare > 0
+        return not kept and place.spot is not None and place.spot.reserve(1) == 0
 
     def _promised(self, place: Place, number: int) -> "_Judged":
         service, promise = self._services[number], self._asked.promise
@@ -207,20 +259,24 @@ class Ranking:
             return False
         return service.batching.max_wait_s + service.sure_s * (1 + band) < promise.ms / 1e3
 
-    def _billed(self, row: Row, instances: int, demand: Demand) -> Row:
-        place, asked, service = row.place, self._asked, row.service
-        paid, servers = instances + asked.spare, instances * place.services
-        highest = self._sizes.highest(self._numbers[service.id], servers, row.band)
+    def _billed(self, row: Row, instances: int, up: Uptime, *, asleep: bool) -> Row:
+        place, service, demand = row.place, row.service, up.demand
+        servers = instances * place.services
+        fleet = self._fleet(row, instances)
+        month = self._billing.month(fleet, up, asleep=asleep)
+        highest = self._sizes.highest(fleet.number, servers, row.band)
         full_s = service.mean_s / service.batch
         billed = replace(
             row,
             instances=instances,
-            spare=asked.spare,
-            bill=bills.bill(paid, place.usd_per_hour, demand.mean_per_s, asked.egress, asked.hours_per_month),
+            spare=month.paid - instances,
+            bill=month.bill,
             busiest_load=demand.peak_per_s * full_s / servers,
-            idle=max(0.0, 1 - demand.mean_per_s * full_s / (paid * place.services)),
+            idle=max(0.0, 1 - demand.mean_per_s * full_s / (month.mean_paid * place.services)),
             highest_per_s=highest,
-            at_promise=bills.usd_per_million(paid * place.usd_per_hour, highest) if highest else None,
+            at_promise=bills.usd_per_million(month.paid * place.all_in_usd_per_hour, highest) if highest else None,
+            mean_paid=month.mean_paid,
+            asleep=asleep,
         )
         return self._powered(billed, demand)
 
@@ -233,18 +289,31 @@ class Ranking:
         if power is None or row.idle is None or (demand is not self._asked.demand and power.limits == Limits()):
             return row
         load = (1 - row.idle) * footprints.at_work(row.service.candidate, row.place.vcpus / row.place.services)
-        fleet = Fleet(row.paid, load, demand.mean_per_s, hours, row.place.band)
+        paid = row.paid if row.mean_paid is None else row.mean_paid
+        fleet = Powered(paid, load, demand.mean_per_s, hours, row.place.band)
         found = power.of(row.place.instance, fleet)
         kept, words = footprints.within(found, power.limits)
         if kept == "kept" or (kept == "open" and row.verdict != "meets"):
             return replace(row, footprint=found)
         return replace(row, footprint=found, verdict="refused" if kept == "missed" else "undecided", words=words)
 
+    def _fleet(self, row: Row, instances: int) -> Fleet:
+        return Fleet(self._numbers[row.service.id], row.service, row.place, row.band, instances)
+
 
 def capacities_of(services: Sequence[Service], asked: Asked, seed: int = 0) -> Capacities:
     """The curves of these services for the percentile that is promised."""
     share = None if asked.promise is None else asked.promise.share
     return Capacities([one.calls_s for one in services], share, seed, [one.batching for one in services])
+
+
+def _cheapest(places: Sequence[Place]) -> tuple[Place, ...]:
+    """The cheapest of each kind: machines on which the same candidate needs the same number of instances."""
+    found: dict[tuple[int, str, float | None], Place] = {}
+    for place in sorted(places, key=lambda one: (one.all_in_usd_per_hour, one.name)):
+        reserve = None if place.spot is None else place.spot.asked.over_provision
+        found.setdefault((place.services, place.label, reserve), place)
+    return tuple(found.values())
 
 
 def _too_few(service: Service, name: str) -> str:

@@ -8,7 +8,7 @@ machine makes no candidate dear (as in `judging.cost`).
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,9 @@ class Service:
     `calls_s` are its measured calls in seconds, sorted, the slowest of them raised so that the promised percentile is
     as slow as it may be for certain (`sure_s`, at 99 % confidence); `seen_s` is that percentile as it was seen. Both
     are None where there are fewer than `needs` calls; `seen` is how many there are. `meets` is the verdict by the
-    run's own budget, `lost` the words where it is not True. `complexity` is what makes it harder to live with.
+    run's own budget, `lost` the words where it is not True. `complexity` is what makes it harder to live with,
+    `size_bytes` the size of its file. `worst_drop` is the upper end of the interval of its drop in accuracy, in the
+    metric's unit; `meets_but_accuracy` tells that it keeps all limits but that one.
     """
 
     candidate: Candidate
@@ -43,6 +45,9 @@ class Service:
     meets: bool | None
     lost: str
     batching: Batching = ALONE
+    size_bytes: int = 0
+    worst_drop: float | None = None
+    meets_but_accuracy: bool = False
     id: str = field(init=False)
     mean_s: float = field(init=False)
     complexity: tuple[float, ...] = field(init=False)
@@ -98,17 +103,28 @@ def _service(timing: Timing, row: Row, own_s: float, share: float | None, max_wa
     calls_s = np.sort(np.array(timing.seconds)) * scale
     lost = "; ".join(one.words for one in row.refusals)
     batch = row.candidate.batch
-    batching = Batching(batch, max_wait_s) if batch > 1 else ALONE
-    seen = len(calls_s)
+    known = Service(
+        candidate=row.candidate,
+        calls_s=calls_s,
+        seen_s=None,
+        sure_s=None,
+        needs=0,
+        seen=len(calls_s),
+        meets=row.meets,
+        lost=lost,
+        batching=Batching(batch, max_wait_s) if batch > 1 else ALONE,
+        size_bytes=row.size_bytes or 0,
+        worst_drop=None if row.drop is None else row.drop.drop.high,
+        meets_but_accuracy=bool(row.refusals) and {one.limit for one in row.refusals} == {"accuracy_drop"},
+    )
     if share is None:
-        return Service(row.candidate, calls_s, None, None, 0, seen, row.meets, lost, batching)
+        return known
     found = stats.percentile(timing.seconds, share)
     if found.seen_ms is None or found.upper_ms is None:
-        return Service(row.candidate, calls_s, None, None, found.needs, seen, row.meets, lost, batching)
-    sure_s = scale * found.upper_ms / 1e3
-    seen_s = scale * found.seen_ms / 1e3
+        return replace(known, needs=found.needs)
+    seen_s, sure_s = scale * found.seen_ms / 1e3, scale * found.upper_ms / 1e3
     raised = raised_to(calls_s, share, sure_s)
-    return Service(row.candidate, raised, seen_s, sure_s, found.needs, seen, row.meets, lost, batching)
+    return replace(known, calls_s=raised, seen_s=seen_s, sure_s=sure_s, needs=found.needs)
 
 
 def raised_to(calls_s: Floats, share: float, sure_s: float) -> Floats:

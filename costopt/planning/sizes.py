@@ -5,8 +5,14 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import accumulate
 
+import numpy as np
+from numpy.typing import NDArray
+
 from costopt.planning.capacity import SERVERS, Capacities
 from costopt.planning.services import Service
+
+Floats = NDArray[np.float64]
+Counts = NDArray[np.int64]
 
 MOST_INSTANCES = 10**6
 """More than any region has of a type."""
@@ -43,6 +49,23 @@ class Sizes:
         # Beyond the curves each further instance bears the same; the allowance is for 3 * 0.1 > 0.3.
         many = math.ceil(min(rate_per_s / (table[-1] / len(table)), 2 * MOST_INSTANCES) * (1 - 1e-12))
         return max(many, len(table))
+
+    def each(self, number: int, side_by_side: int, band: float, rates_per_s: Floats) -> Counts:
+        """The same for many rates at once: hours share few numbers of instances, so these are looked for instead."""
+        most = self.instances(number, side_by_side, band, float(rates_per_s.max()))
+        if most == 1:
+            return np.ones(len(rates_per_s), dtype=np.int64)
+        if most > len(rates_per_s):
+            return np.array([self.instances(number, side_by_side, band, float(one)) for one in rates_per_s])
+        bears = [self.bears(number, side_by_side, band, count) for count in range(1, most)]
+        return np.searchsorted(np.array(bears), rates_per_s, side="left") + 1
+
+    def bears(self, number: int, side_by_side: int, band: float, instances: int) -> float:
+        """The highest rate per second of so many instances, never less than fewer of them bear."""
+        table = self._table(number, side_by_side, band)
+        if instances <= len(table):
+            return table[instances - 1]
+        return table[-1] / len(table) * instances * (1 + 1e-12)
 
     def _table(self, number: int, side_by_side: int, band: float) -> tuple[float, ...]:
         """The highest rate of 1, 2, 3 ... instances, up to as many as there are curves for."""

@@ -12,6 +12,13 @@ work: {hours: 8, usd_per_hour: 90}
 energy: {grid: FRA, co2_kg_per_month: 50}      # these two: powering.energy_file
 data: {request_bytes: 150000, response_bytes: 2000, path: internet}
 batching: {max_wait_ms: 5}         # candidates with batches: wait so long for one to fill; left out: take what is there
+autoscaling: {start_up_s: 60, min_instances: 1}                      # with hourly or arrivals
+scale_to_zero: {idle_s: 300, cold_start_s: 30}
+spot: {interruptions_per_month: 0.15, restart_s: 120, fallback: on_demand, over_provision: 0.1}
+load_balancer: {usd_per_hour: 0.02, usd_per_gb: 0.01, bytes_per_request: 3000}
+storage: {usd_per_gb_month: 0.1}
+registry: {usd_per_gb: 0.01, image_mb: 500}
+committed: {discount: 0.37, hours: 8760}
 """
 
 import difflib
@@ -21,16 +28,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
-from costopt import located, units
+from costopt import located
 from costopt.budget_file import MachineSection, Milliseconds, Section, Text
 from costopt.errors import ConfigError
 from costopt.located import Located
 from costopt.plan import price_of, validated
 from costopt.planning import demand
 from costopt.planning.bills import HOURS_PER_MONTH, Egress
+from costopt.planning.commitment import Committed
 from costopt.planning.demand import Demand
+from costopt.planning.extra_lines import NOTHING, Extras, LoadBalancer, Registry, Storage
+from costopt.planning.interruptions import Spot
+from costopt.planning.traffic_sections import (
+    AutoscalingSection,
+    BatchingSection,
+    CommittedSection,
+    EgressSection,
+    LoadBalancerSection,
+    RegistrySection,
+    ScaleToZeroSection,
+    SpotSection,
+    StorageSection,
+    WorkSection,
+)
+from costopt.planning.uptime import Autoscaling, ScaleToZero
 from costopt.powering.energy_file import (
     DataAsked,
     DataSection,
@@ -79,29 +102,11 @@ class Asked:
     energy: EnergyAsked | None = None
     data: DataAsked | None = None
     max_wait_s: float = 0.0
-
-
-class EgressSection(Section):
-    """What leaves the cloud with each answer."""
-
-    bytes_per_response: Annotated[float, Field(ge=0)]
-    """Bytes of an answer as it is sent, headers included."""
-    usd_per_gb: Annotated[float, Field(ge=0)]
-    """What sending 10^9 bytes costs."""
-
-
-class WorkSection(Section):
-    """People's time that compressing takes."""
-
-    hours: Annotated[float, Field(ge=0)]
-    usd_per_hour: Annotated[float, Field(ge=0)]
-
-
-class BatchingSection(Section):
-    """How candidates that were measured in batches take requests."""
-
-    max_wait_ms: Annotated[float, BeforeValidator(units.parse_ms)] = 0.0
-    """How long a free server may wait for a batch to fill; without it, it takes what is there."""
+    autoscaling: Autoscaling | None = None
+    scale_to_zero: ScaleToZero | None = None
+    spot: Spot | None = None
+    extras: Extras = NOTHING
+    committed: Committed | None = None
 
 
 class TrafficFile(Section):
@@ -123,6 +128,13 @@ class TrafficFile(Section):
     energy: EnergySection | None = None
     data: DataSection | None = None
     batching: BatchingSection = BatchingSection()
+    autoscaling: AutoscalingSection | None = None
+    scale_to_zero: ScaleToZeroSection | None = None
+    spot: SpotSection | None = None
+    load_balancer: LoadBalancerSection | None = None
+    storage: StorageSection | None = None
+    registry: RegistrySection | None = None
+    committed: CommittedSection | None = None
 
 
 def read(path: Path, book: Book, overrides: tuple[str, ...] = ()) -> Asked:
@@ -148,6 +160,13 @@ def read(path: Path, book: Book, overrides: tuple[str, ...] = ()) -> Asked:
         energy=energy_asked(file.energy),
         data=data_asked(file.data),
         max_wait_s=file.batching.max_wait_ms / 1e3,
+        autoscaling=_autoscaling(file, source),
+        scale_to_zero=None
+        if file.scale_to_zero is None
+        else ScaleToZero(file.scale_to_zero.idle_s, file.scale_to_zero.cold_start_s),
+        spot=_spot(file.spot),
+        extras=Extras(_load_balancer(file, source), _storage(file.storage), _registry(file.registry)),
+        committed=None if file.committed is None else Committed(file.committed.discount, file.committed.hours),
     )
 
 
@@ -177,6 +196,44 @@ def _demand(file: TrafficFile, source: Located, folder: Path) -> Demand:
     if file.requests_per_second is None:
         raise source.error((), "says nothing of the traffic: give requests_per_second: 50, or hourly, or arrivals")
     return demand.constant(file.requests_per_second, file.peak_to_mean or 1.0)
+
+
+def _autoscaling(file: TrafficFile, source: Located) -> Autoscaling | None:
+    given = file.autoscaling
+    if given is None:
+        return None
+    if file.hourly is None and file.arrivals is None:
+        words = "needs to know when less is asked for: give `hourly` or `arrivals`, or remove it"
+        raise source.error(("autoscaling",), words)
+    return Autoscaling(given.start_up_s, given.min_instances)
+
+
+def _spot(given: SpotSection | None) -> Spot | None:
+    if given is None:
+        return None
+    fallback = given.fallback == "on_demand"
+    return Spot(given.interruptions_per_month, given.restart_s, fallback, given.over_provision)
+
+
+def _load_balancer(file: TrafficFile, source: Located) -> LoadBalancer | None:
+    given = file.load_balancer
+    if given is None:
+        return None
+    through = given.bytes_per_request
+    if through is None and file.egress is not None:
+        through = file.egress.bytes_per_response
+    if through is None and given.usd_per_gb:
+        words = "is missing: how many bytes of a request go through it, both ways? (or give `egress`)"
+        raise source.error(("load_balancer", "bytes_per_request"), words)
+    return LoadBalancer(given.usd_per_hour, given.usd_per_gb, through or 0.0)
+
+
+def _storage(given: StorageSection | None) -> Storage | None:
+    return None if given is None else Storage(given.usd_per_gb_month, given.copies)
+
+
+def _registry(given: RegistrySection | None) -> Registry | None:
+    return None if given is None else Registry(given.usd_per_gb, 1e6 * given.image_mb)
 
 
 def _of_log(path: Path, source: Located) -> Demand:

@@ -33,13 +33,13 @@ class Footprint:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """Machines that are on all the `hours` of a month and serve `mean_per_s` requests a second on average.
+    """Machines that are on all the `hours` of a month (their mean, where their number changes) and serve `mean_per_s` requests a second on average.
 
     `load` is the share of their power above idle that the work keeps up (above 1 counts as 1), `band` how far it may be
     off, as a share of it.
     """
 
-    machines: int
+    machines: float
     load: float
     mean_per_s: float
     hours: float

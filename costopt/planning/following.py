@@ -1,0 +1,115 @@
+"""What following the traffic brings: machines that come and go, sleep, are on spot, or are committed to for a term."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from costopt import units
+from costopt.planning.commitment import Commitment, commitment
+from costopt.planning.ranking import Ranking, Row
+from costopt.planning.traffic_file import Asked
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """The chosen fleet against itself always up: instances at the quietest, the busiest and on average.
+
+    `up` is the share of time that anything is up, `cold` the share of requests that would meet a cold start; `asleep`
+    is False where scaling to zero was asked for and would break the promise.
+    """
+
+    fewest: int
+    most: int
+    mean: float
+    always_up_usd: float
+    saved_usd: float
+    up: float
+    cold: float
+    asleep: bool
+
+
+def following(ranking: Ranking, choice: Row, asked: Asked) -> Following | None:
+    """None where nothing was asked to follow the traffic."""
+    always = ranking.always_up(choice)
+    if (asked.autoscaling is None and asked.scale_to_zero is None) or choice.bill is None or always.bill is None:
+        return None
+    levels, counts = ranking.paid(choice)
+    return Following(
+        fewest=int(counts[0]),
+        most=int(counts[-1]),
+        mean=levels.mean(counts),
+        always_up_usd=always.bill.usd,
+        saved_usd=always.bill.usd - choice.bill.usd,
+        up=levels.up,
+        cold=ranking.up.sleeping.cold,
+        asleep=choice.asleep,
+    )
+
+
+def committed(ranking: Ranking, choice: Row, asked: Asked) -> Commitment | None:
+    """Which of the chosen machines to commit to; None where it wasn't asked, or they are on spot."""
+    if asked.committed is None or choice.place.spot is not None or choice.instances is None:
+        return None
+    levels, counts = ranking.paid(choice)
+    return commitment(asked.committed, levels, counts, choice.place.usd_per_hour, asked.hours_per_month)
+
+
+def told(found: Following | None, term: Commitment | None, choice: Row, asked: Asked) -> tuple[str, ...]:
+    """The same in sentences without full stops."""
+    return (*_scaling(found, asked), *_sleeping(found, asked), *_on_spot(choice), *_term(term, asked))
+
+
+def _scaling(found: Following | None, asked: Asked) -> Iterator[str]:
+    if found is None or asked.autoscaling is None:
+        return
+    ahead = units.duration(asked.autoscaling.start_up_s)
+    between = (
+        f"from {units.count(found.fewest)} to {units.count(found.most)} instances, {units.significant(found.mean)}"
+    )
+    yield f"autoscaling: {between} on average, each started {ahead} ahead; {_saves(found)}"
+
+
+def _sleeping(found: Following | None, asked: Asked) -> Iterator[str]:
+    if found is None or asked.scale_to_zero is None:
+        return
+    wait = units.duration(asked.scale_to_zero.cold_start_s)
+    meet = f"{units.percent(found.cold)} of the requests"
+    if found.asleep:
+        saves = "" if asked.autoscaling is not None else f"; {_saves(found)}"
+        yield f"scaling to zero: up {units.percent(found.up)} of the time, {meet} meet a cold start of {wait}{saves}"
+    elif asked.promise is not None:
+        room = units.percent(1 - asked.promise.share)
+        name = asked.promise.name
+        yield f"not scaled to zero: {meet} would meet a cold start of {wait}, and {name} leaves room for {room}"
+
+
+def _saves(found: Following) -> str:
+    share = units.percent(found.saved_usd / found.always_up_usd)
+    return f"saves {units.cents(found.saved_usd)} a month ({share}) against {units.count(found.most)} always up"
+
+
+def _on_spot(choice: Row) -> Iterator[str]:
+    spot = choice.place.spot
+    if spot is None or choice.mean_paid is None:
+        return
+    often = units.significant(spot.per_month * choice.mean_paid, 2)
+    instead = "a machine on demand stands in" if spot.asked.fallback else "nothing stands in"
+    yield f"spot: about {often} interruptions a month, {instead} for {units.duration(spot.asked.restart_s)} each time"
+
+
+def _term(term: Commitment | None, asked: Asked) -> Iterator[str]:
+    if asked.committed is None:
+        return
+    if term is None:
+        yield "committed: the chosen machines are on spot, where no discount is given for a term"
+        return
+    off, hours = units.percent(asked.committed.discount), units.given(asked.committed.hours)
+    needed = f"a machine must be used {units.percent(asked.committed.break_even)} of the time"
+    if not term.committed:
+        yield f"committed: {off} off for {hours} hours pays for none of {term.machines} instances: {needed}"
+        return
+    whole = f"{units.count(term.committed)} of {units.count(term.machines)} instances"
+    least = f"if the fleet is needed for {units.about(term.least_hours)} of the {hours} hours or more"
+    yield (
+        f"committed: {off} off for {hours} hours pays for {whole} ({needed}); it saves {units.cents(term.saved_usd)} a "
+        f"month more, {least}; not in the bill"
+    )
