@@ -115,7 +115,11 @@ def planned(
         by_traffic=() if choice is None else flips.by_traffic(ranking, asked.demand, choice),
         by_price=None if choice is None else flips.by_price(choice, shown),
         left_out=where.left_out,
-        notes=(*plan_words.notes(run, plan, quote, asked, checked, today), *plan_words.about_batches(outcomes)),
+        notes=(
+            *plan_words.notes(run, plan, quote, asked, checked, today),
+            *plan_words.about_batches(outcomes),
+            *plan_words.about_noise(run, outcomes),
+        ),
     )
 
 
