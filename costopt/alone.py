@@ -6,9 +6,10 @@ It is a run like any other: the same command goes on where it stopped, and `plan
 is said of accuracy: the original is held against itself only, and labels are not looked at.
 """
 
+import logging
 import shutil
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,12 +22,15 @@ from costopt.benching.measurements import BenchPlan
 from costopt.disk import faults
 from costopt.errors import CostoptError, UsageError
 from costopt.journal import Journal
-from costopt.records import Data, ModelSource, Plan, Spec, short_hash
+from costopt.measuring import noise_rules
+from costopt.records import Data, Invalid, Measured, ModelSource, Plan, Spec, short_hash
 from costopt.sampling import made_up
 from costopt.sampling.arrays import Array
 from costopt.sampling.samples import Samples, spread
 from costopt.search import compress
 from costopt.searching.heats import Watcher
+
+log = logging.getLogger("costopt")
 
 INPUTS = "inputs"
 """The folder beside the runs where the inputs of models measured alone lie: a run is known by what it was fed."""
@@ -53,7 +57,7 @@ class Alone:
 
 
 def measure(asked: Alone, out: Path, watcher: Watcher | None = None) -> Journal:
-    """Time the model on every provider, and keep that as a run under `out`.
+    """Time the model on every provider, once more where the machine was disturbed; keep that as a run under `out`.
 
     Raises UsageError for what the user must mend, CostoptError when the model can't be measured.
     """
@@ -67,6 +71,18 @@ def measure(asked: Alone, out: Path, watcher: Watcher | None = None) -> Journal:
         seed=asked.seed,
         race=False,
     )
+    journal = _measured(asked, plan, out, watcher)
+    disturbed = tuple(_disturbed(journal))
+    if disturbed:
+        log.info("measuring again what a disturbed machine spoilt")
+        with journal.held():
+            for one in disturbed:
+                journal.append(one)
+        journal = _measured(asked, plan, out, watcher)
+    return journal
+
+
+def _measured(asked: Alone, plan: Plan, out: Path, watcher: Watcher | None) -> Journal:
     try:
         _, journal = compress(ModelSource(asked.model), plan, out, watcher)
     except CostoptError as problem:
@@ -75,6 +91,17 @@ def measure(asked: Alone, out: Path, watcher: Watcher | None = None) -> Journal:
         words = "its inputs were random, and real ones may not break it: give some with --inputs"
         raise CostoptError(f"{asked.model}: {problem}; {words}") from problem
     return journal
+
+
+def _disturbed(journal: Journal) -> Iterator[Invalid]:
+    """What was timed on a machine so disturbed that the figures would lie. The original's own times stand in no ratio,
+    so turns with another cancel nothing; and without a budget to judge there is no reason to keep them.
+    """
+    for one in journal.outcomes():
+        noise = one.timing.noise if isinstance(one, Measured) else None
+        fault = next((fault for fault in noise_rules.faults(noise) if fault.invalid), None) if noise else None
+        if fault is not None:
+            yield Invalid(one.candidate, fault.reason, fault.fix, again=True)
 
 
 def _inputs(asked: Alone, out: Path) -> Path:

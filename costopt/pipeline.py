@@ -52,6 +52,10 @@ RACE_S = 4.0
 BASELINE_S = 3.0
 """The same for the original against itself: that its ratio is 1 need not be shown, only its percentiles are wanted."""
 
+ALONE_SHARE = 0.25
+"""Of the run's time, what the original's rounds may take on one provider where nothing else is measured: what is wanted
+then is a p99, which needs hundreds of calls (`stats.queries_needed`), and four providers should still find time."""
+
 EARLY_SAMPLES = 512
 """Scored before timing. A candidate that loses five points more than it may is seen by them; nearer ones need more."""
 
@@ -144,17 +148,24 @@ def _measure(entry: Entry, artifact: Artifact, job: Job) -> Outcome:
 
 def _pair(entry: Entry, artifact: Artifact, job: Job) -> bench.Pair:
     candidate, samples, logs = entry.candidate, job.prepared.evaluation, job.folder / "logs"
-    raced = entry.facts is not None
-    seconds = BASELINE_S if candidate == job.baseline else RACE_S if raced else ROUNDS_S
     return bench.Pair(
         own=bench.Subject(str(job.folder / artifact.path), candidate.setting, samples),
         other=bench.Subject(str(job.folder / job.prepared.original.path), job.baseline.setting, samples),
-        stop=bench.Stop(job.plan.precision, job.plan.confidence, seconds, stretch=True, to_beat=entry.to_beat),
+        stop=_stop(entry, job),
         seed=int(candidate.id, 16) ^ job.plan.seed,
         machine=job.machine,
         own_log=logs / f"{candidate.id}.log",
         other_log=logs / "baseline.log",
     )
+
+
+def _stop(entry: Entry, job: Job) -> bench.Stop:
+    plan, raced = job.plan, entry.facts is not None
+    if plan.recipes == ():
+        seconds = max(ROUNDS_S, ALONE_SHARE * plan.time_limit_s)
+        return bench.Stop(plan.precision, plan.confidence, seconds, least_calls=stats.queries_needed(0.99))
+    seconds = BASELINE_S if entry.candidate == job.baseline else RACE_S if raced else ROUNDS_S
+    return bench.Stop(plan.precision, plan.confidence, seconds, stretch=True, to_beat=entry.to_beat)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import json
 import subprocess
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from costopt.build import inputs_of
 from costopt.commands.plan import plan
 from costopt.errors import ModelFileError, UsageError
 from costopt.journal import Journal
+from costopt.records import Measured, Noise
 from tests import user_folder
 from tests.user_folder import UserFolder
 
@@ -54,12 +56,6 @@ def test_a_model_alone_is_measured_kept_as_a_run_and_planned_with(place: UserFol
     assert "inputs were made up at random" in first.stdout
     assert "only the original was measured" in first.stdout
     journal = run_of(place, first)
-    lines = (journal.folder / "outcomes.jsonl").read_bytes()
-
-    again = measured(place, "--model", "sine.onnx")
-    assert again.stdout == first.stdout
-    assert (journal.folder / "outcomes.jsonl").read_bytes() == lines  # nothing was measured a second time
-
     told = json.loads(place.run("plan", journal.folder.name, "--config", "traffic.yaml", "--format", "json").stdout)
     assert told["compressing"] is None
     assert {row["candidate"] for row in told["rows"]} == {journal.run().baseline}
@@ -67,6 +63,33 @@ def test_a_model_alone_is_measured_kept_as_a_run_and_planned_with(place: UserFol
 
     other = place.run("plan", journal.folder.name, "--config", "traffic.yaml", "--machine", "aws/m7i.large")
     assert "served by 1 aws/m7i.large, costs $73.58 a month" in other.stdout
+
+
+def kept(journal: Journal, noise: Noise | None) -> None:
+    """Write the outcome down again as if the machine had been so noisy."""
+    (outcome,) = journal.outcomes()
+    assert isinstance(outcome, Measured)
+    journal.append(replace(outcome, timing=replace(outcome.timing, noise=noise)))
+
+
+def fates(journal: Journal) -> list[str]:
+    return [json.loads(line)["status"] for line in (journal.folder / "outcomes.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.alone
+@pytest.mark.slow
+def test_the_same_command_measures_again_only_what_a_disturbed_machine_spoilt(place: UserFolder) -> None:
+    journal = run_of(place, measured(place, "--model", "sine.onnx"))
+    kept(journal, None)
+    before = fates(journal)
+    assert place.run("plan", "--model", "sine.onnx", *QUICK).returncode == 0
+    assert fates(journal) == before
+
+    kept(journal, Noise(seconds=3.0, cpus=2, other_load=0.7))
+    told = place.run("plan", journal.folder.name, "--config", "traffic.yaml").stdout
+    assert "while the original was timed: other programs used 70 % of the CPU time" in told
+    assert place.run("plan", "--model", "sine.onnx", *QUICK).returncode == 0
+    assert fates(journal)[len(before) :][:3] == ["measured", "invalid", "measured"]
 
 
 @pytest.mark.alone

@@ -48,6 +48,14 @@ def test_generations_to_come_are_counted_on_for_both_kinds_of_spread() -> None:
     assert stopping.enough(loud, 0.02, 0.95, generations=16)
 
 
+def test_calls_of_generations_to_come_are_counted_on() -> None:
+    taken = timing(rounds=24, calls=10)
+    assert stopping.called_enough(taken, 240)
+    assert not stopping.called_enough(taken, 241)
+    assert stopping.called_enough(taken, 480, generations=2)
+    assert not stopping.called_enough(taken, 481, generations=2)
+
+
 def test_two_percent_need_two_pairs_of_processes_and_five_percent_one() -> None:
     assert stopping.generations_needed(0.02, 0.95) == 2
     assert stopping.generations_needed(0.05, 0.95) == 1

@@ -102,7 +102,8 @@ class Stop:
     """When measuring may end: the relative width of the interval, (high - low) / ratio, or seconds, whichever first.
 
     With `stretch`, slow calls may take up to three times the seconds, so that there are enough for a p95. A subject
-    that is slower than `to_beat` times the other for certain has lost its race, and is not measured any further.
+    that is slower than `to_beat` times the other for certain has lost its race, and is not measured any further. A
+    narrow interval does not end it before the subject has answered `least_calls`.
     """
 
     precision: float
@@ -110,6 +111,7 @@ class Stop:
     seconds: float
     stretch: bool = False
     to_beat: float | None = None
+    least_calls: int = 0
 
 
 def opening(subject: Subject) -> tuple[Callable[[Request], Answer], Request]:
@@ -242,8 +244,9 @@ class _Turns:
 
     def _enough(self) -> bool:
         """Whether this will do, if the generations still to come give as many rounds as those so far."""
-        stop = self.pair.stop
-        return stopping.enough(at_own_speed(self.timing()), stop.precision, stop.confidence, self._generations)
+        stop, timing = self.pair.stop, at_own_speed(self.timing())
+        called = stopping.called_enough(timing, stop.least_calls, self._generations)
+        return called and stopping.enough(timing, stop.precision, stop.confidence, self._generations)
 
     def _beaten(self) -> bool:
         stop = self.pair.stop

@@ -50,6 +50,11 @@ def enough(timing: Timing, precision: float, confidence: float, generations: int
     return half <= _log_half(precision)
 
 
+def called_enough(timing: Timing, least_calls: int, generations: int = 1) -> bool:
+    """Whether the candidate will be called so often, if the generations to come give as many calls as those so far."""
+    return len(timing.seconds) * generations >= least_calls * timing.generations
+
+
 def _log_half(precision: float) -> float:
     """The half-width on the logarithmic scale: (high - low) / value = exp(half) - exp(-half) = 2 sinh(half)."""
     return math.asinh(precision / 2)

@@ -132,7 +132,10 @@ def planned(
         following=None if choice is None else following(ranking, choice, asked),
         commitment=None if choice is None else committed(ranking, choice, asked),
         left_out=where.left_out,
-        notes=tuple(plan_words.notes(run, plan, quote, asked, checked, today)),
+        notes=(
+            *plan_words.notes(run, plan, quote, asked, checked, today),
+            *plan_words.about_noise(run, outcomes),
+        ),
         power=power,
     )
 

@@ -4,6 +4,7 @@ import datetime
 from collections.abc import Iterator, Sequence
 
 from costopt import units
+from costopt.measuring import noise_rules
 from costopt.planning.bills import BreakEven
 from costopt.planning.demand import BURSTY
 from costopt.planning.places import BAND
@@ -125,6 +126,14 @@ def _about_traffic(asked: Asked) -> Iterator[str]:
             f"arrivals come in bursts: a second's count has a variance of {units.significant(dispersion, 2)} times its "
             "mean, 1 where they are independent; waits will be longer than planned"
         )
+
+
+def about_noise(run: Run, outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """What disturbed the machine while the original was timed, which no turns with another cancel in its own times."""
+    original = next((one for one in outcomes if isinstance(one, Measured) and one.candidate.id == run.baseline), None)
+    noise = None if original is None else original.timing.noise
+    for fault in noise_rules.faults(noise) if noise else ():
+        yield f"while the original was timed: {fault.reason}; {fault.fix}"
 
 
 def _about_batches(asked: Asked, rows: Sequence[Row]) -> Iterator[str]:
