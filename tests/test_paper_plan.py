@@ -227,6 +227,15 @@ def test_a_spare_machine_is_a_whole_group_where_a_copy_takes_one(tmp_path: Path)
     assert usd(found) == pytest.approx((found.choice.fleet.instances + found.choice.fleet.spare) * 0.8048 * 730)
 
 
+def test_what_a_traffic_file_says_and_a_paper_plan_leaves_out_is_told(tmp_path: Path) -> None:
+    traffic, log = tmp_path / "traffic.yaml", tmp_path / "log.csv"
+    log.write_text("\n".join(str(second + place / 1000) for second in range(0, 120, 10) for place in range(100)))
+    traffic.write_text("arrivals: log.csv\nwork: {hours: 8, usd_per_hour: 90}\n")
+    told = on_paper(replace(LLAMA, rate=None), traffic, (), FEW).asked.notes
+    assert "not planned with on paper, though the traffic file has it: work_usd" in told
+    assert any(note.startswith("arrivals come in bursts: ") for note in told)
+
+
 def test_the_traffic_files_percentile_limits_the_whole_answer(tmp_path: Path) -> None:
     traffic = tmp_path / "traffic.yaml"
     traffic.write_text("requests_per_second: 3\np95_ms: 8000\n")

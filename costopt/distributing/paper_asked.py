@@ -8,7 +8,7 @@
 import difflib
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from costopt import units
@@ -20,6 +20,7 @@ from costopt.distributing.replicas import Limits
 from costopt.distributing.training_plan import TrainingAsked
 from costopt.errors import UsageError
 from costopt.planning import demand, traffic_file
+from costopt.planning.demand import BURSTY
 from costopt.planning.traffic_file import Asked
 from costopt.pricing.book import Book
 
@@ -96,7 +97,8 @@ def read(options: Options, config: Path | None, overrides: tuple[str, ...], book
             workload, notes = _encoder(options)
         case _:
             workload, notes = _decoder(options)
-    return PaperAsked(workload, traffic, _limits(options, traffic, workload), tuple(notes))
+    told = (*notes, *_about_traffic(traffic))
+    return PaperAsked(workload, traffic, _limits(options, traffic, workload), told)
 
 
 def training(options: Options, batch_tokens: float | None, waiting_usd_per_hour: float) -> TrainingAsked:
@@ -192,6 +194,24 @@ def _traffic(options: Options, config: Path | None, overrides: tuple[str, ...], 
             f"--rate {units.given(options.rate)}: {config} says already how many requests come; keep one of the two"
         )
     return traffic_file.read(config, book, overrides)
+
+
+_PLANNED = frozenset({"demand", "promise", "spare", "hours_per_month", "egress", "machines"})
+"""What a plan on paper takes from a traffic file."""
+
+
+def _about_traffic(traffic: Asked) -> Iterator[str]:
+    """What the traffic file says and nobody plans with here, and bursts."""
+    said, plain = asdict(traffic), asdict(Asked(traffic.demand))
+    others = [name for name in said if name not in _PLANNED and said[name] != plain[name]]
+    if others:
+        yield f"not planned with on paper, though the traffic file has it: {', '.join(others)}"
+    dispersion = traffic.demand.dispersion
+    if dispersion is not None and dispersion > BURSTY:
+        yield (
+            f"arrivals come in bursts: a second's count has a variance of {units.significant(dispersion, 2)} times its "
+            "mean, 1 where they are independent; waits will be longer than planned"
+        )
 
 
 def _limits(options: Options, traffic: Asked, workload: Workload) -> Limits:
