@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from costopt.scheduling import program
 from costopt.scheduling.filling import Counts, Item, Machine, all_fillings, best_filling
+from costopt.scheduling.fleet_answer import packed
 from costopt.scheduling.layout import layout, replicas, survives, usd_per_hour, weight
 from costopt.scheduling.program import better_of, each_alone, solve
+from tests import bench_fleet
 from tests.fleet_cases import Case, cases, cheapest, overfull
 
 LONG_S = 60.0
@@ -155,6 +157,23 @@ def test_a_solver_that_was_stopped_early_never_answers_with_more_than_each_alone
 def test_the_same_program_has_the_same_answer() -> None:
     items = tuple(item(model, cores=1 + model % 3, replicas=1 + model) for model in range(6))
     assert solve(items, (LARGE, XLARGE), 6, 1, LONG_S) == solve(items, (LARGE, XLARGE), 6, 1, LONG_S)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("spare", [0, 1])
+def test_fifty_models_on_a_hundred_types_of_machine_are_packed(spare: int) -> None:
+    asked, prices = bench_fleet.fleet_of(50, 25, spare, limit_s=600.0), bench_fleet.book_of(25)
+    found = packed(asked, prices, bench_fleet.TODAY)
+    assert found.verdict == "met"
+    assert found.in_time
+    assert len(found.sites) == 100
+    assert 0.95 * found.usd < found.bound_usd <= found.usd <= found.alone_usd
+    for number, one in enumerate(found.served):
+        assert survives(found.groups, number, spare) >= one.form.replicas
+    for group in found.groups:
+        ways = [(found.served[model].form.way, number) for model, number in group.replicas]
+        assert sum(way.cores * number for way, number in ways) <= found.sites[group.machine].machine.vcpus
+        assert sum(way.blocks * number for way, number in ways) <= found.sites[group.machine].machine.blocks
 
 
 # ---------------------------------------------------------------------------------------- fillings

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 from scipy.sparse import vstack
 
+from costopt.errors import CostoptError
 from costopt.scheduling.columns import FEWER, Columns, Filling, Level, Prices
 from costopt.scheduling.filling import Item, Machine, all_fillings, copies
 
@@ -149,6 +150,8 @@ def _relaxed(columns: Columns, fillings: Sequence[Filling]) -> Prices:
         bounds=columns.bounds(fillings),
         method="highs",
     )
+    if found.fun is None:
+        raise CostoptError(f"the fleet's program could not be solved: {found.message}")
     paid = -np.asarray(found.ineqlin.marginals, dtype=np.float64)
     count = len(columns.levels)
     return Prices(float(found.fun), np.maximum(paid[:count], 0.0), np.maximum(paid[count:], 0.0))
