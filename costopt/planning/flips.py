@@ -120,8 +120,8 @@ def _looser(ranking: Ranking, choice: Row) -> AccuracyFlip | None:
 
 def _tighter(ranking: Ranking, choice: Row) -> AccuracyFlip | None:
     worst = choice.service.worst_drop
-    if worst is None or choice.service.is_original:
-        return None
+    if worst is None or worst <= 0 or choice.service.is_original:
+        return None  # no limit is below nothing
     left = (
         row
         for row in ranking.heads()

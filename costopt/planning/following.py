@@ -14,7 +14,8 @@ class Following:
     """The chosen fleet against itself always up: instances at the quietest, the busiest and on average.
 
     `up` is the share of time that anything is up, `cold` the share of requests that would meet a cold start; `asleep`
-    is False where scaling to zero was asked for and would break the promise.
+    is False where scaling to zero was asked for and would break the promise (`would_be_late`: by requests that meet no
+    cold start, since so few of them may be late beside the others), or not pay.
     """
 
     fewest: int
@@ -25,6 +26,7 @@ class Following:
     up: float
     cold: float
     asleep: bool
+    would_be_late: bool
 
 
 def following(ranking: Ranking, choice: Row, asked: Asked) -> Following | None:
@@ -42,6 +44,7 @@ def following(ranking: Ranking, choice: Row, asked: Asked) -> Following | None:
         up=levels.up,
         cold=ranking.up.sleeping.cold,
         asleep=choice.asleep,
+        would_be_late=ranking.late_beside_the_cold(choice),
     )
 
 
@@ -76,14 +79,20 @@ def _sleeping(found: Following | None, asked: Asked) -> Iterator[str]:
     if found.asleep:
         saves = "" if asked.autoscaling is not None else f"; {_saves(found)}"
         yield f"scaling to zero: up {units.percent(found.up)} of the time, {meet} meet a cold start of {wait}{saves}"
-    elif asked.promise is not None:
-        room = units.percent(1 - asked.promise.share)
-        name = asked.promise.name
+    elif asked.promise is not None and found.cold > 1 - asked.promise.share:
+        room, name = units.percent(1 - asked.promise.share), asked.promise.name
         yield f"not scaled to zero: {meet} would meet a cold start of {wait}, and {name} leaves room for {room}"
+    elif asked.promise is not None and found.would_be_late:
+        yield f"not scaled to zero: with {meet} that meet a cold start, too many of the others would be late"
+    else:
+        yield "not scaled to zero: the starts would cost more than they save"
 
 
 def _saves(found: Following) -> str:
-    share = units.percent(found.saved_usd / found.always_up_usd)
+    share = units.percent(abs(found.saved_usd) / found.always_up_usd)
+    if found.saved_usd < 0:
+        more = f"costs {units.cents(-found.saved_usd)} a month more ({share})"
+        return f"{more} than {units.count(found.most)} always up, for what starts pull"
     return f"saves {units.cents(found.saved_usd)} a month ({share}) against {units.count(found.most)} always up"
 
 

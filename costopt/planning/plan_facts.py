@@ -72,6 +72,11 @@ def _asked(asked: Asked) -> Facts:
         else {"bytes_per_response": egress.bytes_per_response, "usd_per_gb": egress.usd_per_gb},
         "work_usd": asked.work_usd,
         "batching": {"max_wait_ms": 1e3 * asked.max_wait_s},
+        "autoscaling": None if asked.autoscaling is None else asdict(asked.autoscaling),
+        "scale_to_zero": None if asked.scale_to_zero is None else asdict(asked.scale_to_zero),
+        "spot": None if asked.spot is None else asdict(asked.spot),
+        "extras": asdict(asked.extras),
+        "committed": None if asked.committed is None else asdict(asked.committed),
     }
 
 

@@ -3,6 +3,7 @@
 from costopt import units
 from costopt.planning import following
 from costopt.planning.answer import Planned
+from costopt.planning.extra_lines import NOTHING
 from costopt.planning.flips import AccuracyFlip, TrafficFlip
 from costopt.planning.plan_words import fleet
 from costopt.planning.ranking import Row, Verdict
@@ -124,12 +125,15 @@ def _is_choice(row: Row, planned: Planned) -> bool:
 
 
 def _footnote(planned: Planned) -> str:
-    egress = " and egress" if planned.asked.egress is not None else ""
-    hours = units.given(planned.asked.hours_per_month)
-    promise = planned.asked.promise
-    carbon = "" if planned.asked.energy is None else "; CO2e: modelled, its band below"
-    told = f"USD/month: {hours} hours of whole instances{egress}; busiest: load at the busiest time; idle: of all paid"
-    told += carbon
+    asked = planned.asked
+    hours, promise = units.given(asked.hours_per_month), asked.promise
+    follows = asked.autoscaling is not None or asked.scale_to_zero is not None
+    instances = "instances, those that are up" if follows else "whole instances"
+    more = " and egress" if asked.egress is not None else ""
+    if asked.extras != NOTHING:
+        more = ", with all lines of the bill"
+    told = f"USD/month: {hours} hours of {instances}{more}; busiest: load at the busiest time; idle: of all paid"
+    told += "" if asked.energy is None else "; CO2e: modelled, its band below"
     if promise is None:
         return told
     return f"{told}; {promise.name}: wait and call at the busiest time, simulated, at the slow end of what is known"

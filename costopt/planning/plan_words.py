@@ -13,7 +13,7 @@ from costopt.planning.services import Service
 from costopt.planning.traffic_file import Asked
 from costopt.pricing import offers
 from costopt.pricing.families import maker_of, may_be
-from costopt.records import Plan, Run
+from costopt.records import Measured, Outcome, Plan, Run
 from costopt.sampling import made_up
 from costopt.verdict import Quote
 
@@ -27,11 +27,18 @@ def fleet(row: Row) -> str:
 def met(choice: Row, asked: Asked) -> str:
     """The choice in one sentence, without a full stop."""
     dollars = units.cents(0.0 if choice.bill is None else choice.bill.usd)
-    told = f"{choice.service.name}, served by {fleet(choice)}, costs {dollars} a month"
+    told = f"{choice.service.name}, served by {_up_to(choice)}, costs {dollars} a month"
     if asked.promise is None or choice.response_ms is None:
         return f"{told}; no latency is promised"
     seen = f"{asked.promise.name} {units.ms(choice.response_ms)} ms"
     return f"{told}; {seen} at the busiest time, the limit {units.given(asked.promise.ms)} ms"
+
+
+def _up_to(choice: Row) -> str:
+    """The fleet; `up to 3 aws/c7i.large, 2.10 on average` where it follows the traffic."""
+    if choice.mean_paid is None or choice.mean_paid == choice.paid:
+        return fleet(choice)
+    return f"up to {fleet(choice)}, {units.significant(choice.mean_paid)} on average"
 
 
 def not_met(rows: Sequence[Row], left_out: Sequence[tuple[str, tuple[str, ...]]], asked: Asked) -> str:

@@ -23,7 +23,7 @@ from costopt.planning.places import Place
 from costopt.planning.services import Service
 from costopt.planning.simulation import Answers, requests_for, simulated
 from costopt.planning.sizes import MOST_INSTANCES, Sizes
-from costopt.planning.traffic_file import Asked
+from costopt.planning.traffic_file import Asked, Promise
 from costopt.planning.uptime import Levels
 from costopt.powering import footprints
 from costopt.powering.footprints import Fleet as Powered
@@ -179,10 +179,20 @@ class Ranking:
         while answers.percentile_s(promise.share) > promise.ms / 1e3 and instances < MOST_INSTANCES:
             instances += math.ceil(instances / 100)
             answers = self._simulated(row, instances)
-        late = row.asleep and answers.percentile_s(self.up.share_awake(promise)) > promise.ms / 1e3
+        late = row.asleep and self._late(answers, promise)
         same = instances == row.instances and not late
         sized = row if same else self._billed(row, instances, self.up, asleep=row.asleep and not late)
         return replace(sized, response_ms=1e3 * answers.percentile_s(promise.share), checked=True)
+
+    def late_beside_the_cold(self, row: Row) -> bool:
+        """Whether scaling this row to zero is out because too many that meet no cold start would be late."""
+        promise = self._asked.promise
+        if promise is None or row.instances is None or not self.up.may_sleep:
+            return False
+        return self._late(self._simulated(row, row.instances), promise)
+
+    def _late(self, answers: Answers, promise: Promise) -> bool:
+        return answers.percentile_s(self.up.share_awake(promise)) > promise.ms / 1e3
 
     def always_up(self, row: Row) -> Row:
         """The same with enough for the busiest time always up, to tell what following the traffic saves."""
@@ -212,7 +222,11 @@ class Ranking:
         instances = max(instances, up.awake.least)
         if instances > MOST_INSTANCES:
             return replace(row, verdict="undecided", words=_TOO_MANY) if judged.verdict == "meets" else row
-        return self._billed(row, instances, up, asleep=up.may_sleep)
+        awake = self._billed(row, instances, up, asleep=False)
+        if not up.may_sleep:
+            return awake
+        asleep = self._billed(row, instances, up, asleep=True)
+        return asleep if asleep.key < awake.key else awake  # starts may cost more than they save: images to pull
 
     def _judged(self, place: Place, number: int) -> "_Judged":
         """By the promise first, then by the run's own budget."""

@@ -55,13 +55,13 @@ class ScaleToZeroSection(Section):
 class SpotSection(Section):
     """Machines on spot, beside those on demand."""
 
-    interruptions_per_month: Share | None = None
+    interruptions_per_month: Annotated[Share, Field(le=10)] | None = None
     """How often a month a machine is taken away; left out: the upper end of its family's band."""
     restart_s: Seconds = 120.0
     """How long until another serves in its place."""
     fallback: Literal["on_demand", "none"] = "on_demand"
     """What stands in meanwhile."""
-    over_provision: Share = 0.1
+    over_provision: Annotated[Share, Field(le=1)] = 0.1
     """Machines beyond need, as a share, rounded up to whole ones."""
 
 

@@ -46,8 +46,10 @@ class ScaleToZero:
         then 1 / rate seconds down. So up = (rate c + e^(rate T) - 1) / (rate c + e^(rate T)): 1 - e^(-rate T) where
         starting takes no time. Source: renewal-reward theorem; Ross 2014, "Introduction to Probability Models", 7.4.
         """
-        gone = math.exp(-rate_per_s * self.idle_s)
-        return 1 - gone / (1 + rate_per_s * self.cold_start_s * gone)
+        # expm1 keeps the digits of a rate so small that e^-x is 1.
+        gap = rate_per_s * self.idle_s
+        starting = rate_per_s * self.cold_start_s * math.exp(-gap)
+        return (starting - math.expm1(-gap)) / (1 + starting)
 
     def cold_share(self, rate_per_s: float) -> float:
         """The share of requests that meet a cold start: they cause it, or come while it lasts.

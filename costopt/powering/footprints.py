@@ -33,7 +33,8 @@ class Footprint:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """Machines that are on all the `hours` of a month (their mean, where their number changes) and serve `mean_per_s` requests a second on average.
+    """Machines that are on all the `hours` of a month (their mean number, where it changes), and serve `mean_per_s`
+    requests a second on average.
 
     `load` is the share of their power above idle that the work keeps up (above 1 counts as 1), `band` how far it may be
     off, as a share of it.

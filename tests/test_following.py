@@ -1,0 +1,333 @@
+"""Plans that batch, scale, sleep and run on spot: what must hold for any traffic and price, and what they say."""
+
+import datetime
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from costopt.judging.choose import judge
+from costopt.planning import flips, plan_facts, plan_sheet, services, traffic_file
+from costopt.planning.answer import Planned, planned
+from costopt.planning.bills import Egress
+from costopt.planning.demand import Demand, constant, hourly
+from costopt.planning.extra_lines import Extras, LoadBalancer, Registry, Storage
+from costopt.planning.interruptions import Interrupted, Spot, usual
+from costopt.planning.places import Place
+from costopt.planning.ranking import Ranking, Row, capacities_of
+from costopt.planning.traffic_file import Asked, Promise
+from costopt.planning.uptime import Autoscaling, ScaleToZero
+from costopt.pricing.book import Book
+from costopt.pricing.offers import Offer
+from costopt.records import Plan, Spec
+from costopt.reports import table
+from tests import factories
+from tests.factories import TODAY, measured, recipe
+
+CALLS = 140
+FOUND = (
+    measured(ms=4.0, baseline_ms=4.0, calls=CALLS, spread=0.2),
+    measured(recipe("int8_static"), ms=1.5, baseline_ms=4.0, calls=CALLS, spread=0.2),
+    measured(recipe("int8_static"), ms=8.0, batch=8, baseline_ms=4.0, calls=CALLS, spread=0.2),
+)
+SERVICES = services.of_run(judge(factories.run(FOUND), FOUND, factories.plan(accuracy_drop=0.01), TODAY), FOUND, 0.99)
+
+SPOT = Interrupted(0.4, Spot(), 0.1)
+PLACES = (
+    Place("aws/c7i.large", 0.1, 2, 1, "measured"),
+    Place("aws/c7i.large", 0.035, 2, 1, "measured", spot=SPOT),
+    Place("aws/c7i.xlarge", 0.2, 4, 2, "projected"),
+    Place("aws/c7i.xlarge", 0.11, 4, 2, "projected", spot=replace(SPOT, on_demand_usd_per_hour=0.2)),
+)
+
+SHAPE = [1.0, 1, 1, 1, 1, 1, 2, 4, 8, 12, 16, 16, 14, 14, 16, 16, 14, 12, 10, 8, 6, 4, 2, 1]
+ASKED = Asked(
+    hourly(SHAPE, 100.0),
+    Promise(0.99, 30.0),
+    egress=Egress(100, 0.05),
+    autoscaling=Autoscaling(120.0),
+    scale_to_zero=ScaleToZero(300.0, 30.0),
+    extras=Extras(LoadBalancer(0.02, 0.01, 300.0), Storage(0.1, 2), Registry(0.01, 5e8)),
+)
+CURVES = capacities_of(SERVICES, ASKED)
+
+
+def ranking(asked: Asked = ASKED, places: tuple[Place, ...] = PLACES) -> Ranking:
+    return Ranking(SERVICES, places, asked, CURVES)
+
+
+def best(asked: Asked = ASKED, places: tuple[Place, ...] = PLACES) -> Row:
+    ranked = ranking(asked, places)
+    row = ranked.best(ranked.rows())
+    assert row is not None
+    return row
+
+
+def usd(row: Row) -> float:
+    assert row.bill is not None
+    return row.bill.usd
+
+
+def at_rate(rate: float, asked: Asked = ASKED) -> Asked:
+    return replace(asked, demand=hourly(SHAPE, rate))
+
+
+RATES = st.floats(5.0, 3000.0)
+
+
+@settings(max_examples=10, deadline=None)
+@given(RATES, st.floats(1.0, 3.0))
+def test_more_traffic_never_costs_less(rate: float, more: float) -> None:
+    assert usd(ranking(at_rate(rate * more)).heads()[0]) >= usd(ranking(at_rate(rate)).heads()[0])
+
+
+@settings(max_examples=5, deadline=None)
+@given(RATES)
+def test_three_times_the_traffic_never_costs_less_by_simulation_either(rate: float) -> None:
+    assert usd(best(at_rate(rate * 3))) >= usd(best(at_rate(rate)))
+
+
+@settings(max_examples=8, deadline=None)
+@given(RATES, st.floats(0.1, 1.0), st.integers(0, 3))
+def test_a_cheaper_price_never_raises_the_bill(rate: float, cheaper: float, which: int) -> None:
+    less = tuple(
+        replace(one, usd_per_hour=one.usd_per_hour * cheaper) if place == which else one
+        for place, one in enumerate(PLACES)
+    )
+    assert usd(best(at_rate(rate), less)) <= usd(best(at_rate(rate))) * (1 + 1e-12)
+
+
+@settings(max_examples=10, deadline=None)
+@given(RATES, st.floats(15.0, 100.0), st.floats(1.0, 5.0))
+def test_a_looser_promise_never_needs_more_instances_on_average(rate: float, ms: float, looser: float) -> None:
+    def counted(limit_ms: float) -> dict[tuple[str, str], float]:
+        rows = ranking(replace(at_rate(rate), promise=Promise(0.99, limit_ms))).rows()
+        return {(row.service.id, row.place.name): row.mean_paid or 0.0 for row in rows if row.verdict == "meets"}
+
+    tight, loose = counted(ms), counted(ms * looser)
+    assert all(loose[pair] <= count * (1 + 1e-9) for pair, count in tight.items())
+
+
+@settings(max_examples=8, deadline=None)
+@given(RATES)
+def test_doubling_every_price_doubles_the_bill_and_keeps_the_choice(rate: float) -> None:
+    asked = at_rate(rate)
+    twice = replace(
+        asked,
+        egress=Egress(100, 0.1),
+        extras=Extras(LoadBalancer(0.04, 0.02, 300.0), Storage(0.2, 2), Registry(0.02, 5e8)),
+    )
+    places = tuple(
+        replace(
+            one,
+            usd_per_hour=2 * one.usd_per_hour,
+            spot=None if one.spot is None else replace(one.spot, on_demand_usd_per_hour=0.2 * one.services),
+        )
+        for one in PLACES
+    )
+    first, second = best(asked), best(twice, places)
+    assert (first.service, first.place.name) == (second.service, second.place.name)
+    assert usd(second) == pytest.approx(2 * usd(first))
+
+
+@settings(max_examples=10, deadline=None)
+@given(RATES)
+def test_the_cheapest_machines_of_their_kind_hold_the_first_of_all(rate: float) -> None:
+    dearer = tuple(replace(one, instance=f"{one.instance}-d", usd_per_hour=2 * one.usd_per_hour) for one in PLACES)
+    ranked = ranking(at_rate(rate), PLACES + dearer)
+    assert len(ranked.heads()) < len(ranked.rows())
+    assert ranked.heads()[0].key == ranked.rows()[0].key
+
+
+# ---------------------------------------------------------------------------------------- single figures
+
+
+def only(place: Place, asked: Asked, number: int = 1) -> Row:
+    rows = ranking(asked, (place,)).rows()
+    return next(row for row in rows if row.service is SERVICES[number])
+
+
+def test_a_bill_is_the_sum_of_its_lines_and_each_line_is_its_formula() -> None:
+    row = only(PLACES[1], at_rate(1000.0))
+    assert row.bill is not None
+    kinds = [line.kind for line in row.bill.lines]
+    assert kinds == ["machines", "egress", "machines", "load balancer", "load balancer", "storage", "registry"]
+    for line in row.bill.lines:
+        product = 1.0
+        for part in line.formula.split(" x "):
+            product *= float(part.split(" ")[0].replace(",", ""))
+        assert product == pytest.approx(line.usd, rel=1e-4)
+    assert row.bill.usd == pytest.approx(sum(line.usd for line in row.bill.lines))
+    assert row.bill.compute_usd == pytest.approx(row.bill.lines[0].usd + row.bill.lines[2].usd)
+
+
+def test_spot_costs_its_price_its_reserve_and_what_stands_in_on_demand() -> None:
+    """Three machines and one beyond need; each goes 0.4 times a month, for 120 s at $0.10 an hour on demand."""
+    asked = Asked(constant(1500.0, 1.0), Promise(0.99, 30.0))
+    row = only(PLACES[1], asked)
+    assert (row.instances, row.spare) == (3, 1)
+    assert usd(row) == pytest.approx(4 * 0.035 * 730 + 4 * 0.4 * 120 / 3600 * 0.1)
+    without = replace(PLACES[1], spot=replace(SPOT, asked=Spot(fallback=False)))
+    assert usd(only(without, asked)) == pytest.approx(4 * 0.035 * 730)
+
+
+@pytest.mark.parametrize(("instances", "reserve"), [(1, 1), (10, 1), (11, 2), (30, 3)])
+def test_machines_beyond_need_are_whole(instances: int, reserve: int) -> None:
+    assert SPOT.reserve(instances) == reserve
+
+
+def test_a_promise_on_spot_needs_one_machine_more_than_it_needs() -> None:
+    place = replace(PLACES[1], spot=replace(SPOT, asked=Spot(over_provision=0.0)))
+    row = only(place, ASKED)
+    assert row.verdict == "undecided"
+    assert "one machine too few while a spot machine restarts" in row.words
+    assert only(place, replace(ASKED, spare=1)).verdict == "meets"
+    assert only(PLACES[1], ASKED).verdict == "meets"
+
+
+def test_interruptions_are_the_upper_end_of_the_familys_band() -> None:
+    assert [usual(one) for one in ("aws/c7g.large", "aws/g4dn.xlarge", "aws/c7i.large")] == [0.05, 0.20, 0.40]
+    assert usual("gcp/n2-standard-8") is usual("aws/x9.large") is usual("mine") is None
+
+
+def test_scaling_to_zero_is_left_out_where_the_promise_leaves_no_room_for_cold_starts() -> None:
+    """One request in 200 s and 300 s of patience: 22 % meet a cold start; p50 has room for them, p99 has not."""
+    asked = replace(ASKED, demand=constant(0.005, 1.0), autoscaling=None, promise=Promise(0.99, 30.0))
+    up = ScaleToZero(300.0, 30.0).up_share(0.005)
+    awake = best(asked, PLACES[:1])
+    assert (awake.asleep, awake.mean_paid) == (False, 1.0)
+    halves = services.of_run(judge(factories.run(FOUND), FOUND, factories.plan(), TODAY), FOUND, 0.50)
+    loose = replace(asked, promise=Promise(0.50, 30.0))
+    ranked = Ranking(halves, PLACES[:1], loose, capacities_of(halves, loose))
+    row = ranked.best(ranked.rows())
+    assert row is not None
+    assert row.asleep
+    assert row.mean_paid == pytest.approx(up)
+
+
+def test_where_those_awake_are_not_early_enough_nothing_sleeps() -> None:
+    """Cold starts take 0.99 of the 1 % that p99 leaves, so nearly all others must be in time; 4 in 1,000 are not."""
+    rate = next(one / 1e4 for one in range(10_000) if ScaleToZero(300.0, 30.0).cold_share(one / 1e4) < 0.0099)
+    calls_s = np.array([0.004] * 996 + [0.040] * 4)
+    service = replace(SERVICES[0], calls_s=calls_s, seen_s=0.004, sure_s=0.004)
+    asked = Asked(constant(rate, 1.0), Promise(0.99, 5.0), scale_to_zero=ASKED.scale_to_zero)
+    ranked = Ranking((service,), PLACES[:1], asked, capacities_of((service,), asked))
+    (row,) = ranked.rows()
+    checked = ranked.check(row)
+    assert (row.asleep, checked.asleep) == (True, False)
+    assert usd(checked) > usd(row)
+    assert ranked.late_beside_the_cold(checked)
+    roomy = replace(asked, demand=constant(2 * rate, 1.0))
+    (row,) = (ranked := Ranking((service,), PLACES[:1], roomy, capacities_of((service,), roomy))).rows()
+    assert ranked.check(row).asleep
+
+
+def test_nothing_sleeps_where_starts_pull_more_than_they_save() -> None:
+    """At 22 % of time down and two starts an hour, an image of 500 GB costs more than the machine."""
+    asked = Asked(
+        constant(0.005, 1.0), scale_to_zero=ASKED.scale_to_zero, extras=Extras(None, None, Registry(0.01, 5e11))
+    )
+    assert not best(asked, PLACES[:1]).asleep
+    assert best(replace(asked, extras=Extras(None, None, Registry(0.01, 1e6))), PLACES[:1]).asleep
+
+
+def test_a_looser_limit_lets_in_what_is_cheaper_and_a_tighter_one_puts_todays_out() -> None:
+    worse = measured(recipe("prune_channels"), ms=0.5, baseline_ms=4.0, calls=CALLS, correct=3640)
+    found = (*FOUND[:2], worse)
+    served = services.of_run(judge(factories.run(found), found, factories.plan(accuracy_drop=0.01), TODAY), found, 0.99)
+    asked = Asked(constant(2000.0, 1.0), Promise(0.99, 30.0))
+    ranked = Ranking(served, PLACES[:1], asked, capacities_of(served, asked))
+    choice = ranked.best(ranked.rows())
+    assert choice is not None
+    assert choice.service is served[1]
+    tighter, looser = flips.by_accuracy(ranked, choice)
+    assert (tighter.looser, tighter.limit) == (False, served[1].worst_drop)
+    assert tighter.row is not None
+    assert tighter.row.service.is_original
+    assert (looser.looser, looser.limit) == (True, served[2].worst_drop)
+    assert 0.01 < looser.limit < 0.03
+    assert looser.row is not None
+    assert usd(looser.row) < usd(choice)
+
+
+# ---------------------------------------------------------------------------------------- the whole answer
+
+
+def offer(instance: str, vcpus: int, usd_per_hour: float, spot: float | None) -> Offer:
+    return Offer(
+        instance, "us-east-1", vcpus, 4.0, "", 0, usd_per_hour, spot, None, "2026-07-20", "undated", "https://e.org"
+    )  # fmt: skip
+
+
+OFFERS = (offer("aws/c7i.large", 2, 0.1, 0.035), offer("aws/c7i.xlarge", 4, 0.2, None))
+BOOK = Book({one.key: one for one in OFFERS})
+PLAN = factories.plan(accuracy_drop=0.01, usd_per_hour=0.1, instance="aws/c7i.large")
+DAY = f"hourly: {[int(one) for one in SHAPE]}\nrequests_per_second: 800\np99_ms: 30\n"
+
+
+def answer(folder: Path, text: str, plan: Plan = PLAN) -> Planned:
+    (folder / "traffic.yaml").write_text(text)
+    asked = traffic_file.read(folder / "traffic.yaml", BOOK)
+    return planned(factories.run(FOUND), plan, FOUND, None, asked, BOOK, datetime.date(2026, 8, 1))
+
+
+def shown(found: Planned) -> str:
+    return " ".join(table.written(plan_sheet.sheet(found), 100).split())
+
+
+def facts(found: Planned) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(plan_facts.written(found))
+    return told
+
+
+def test_what_follows_the_traffic_is_told_with_what_it_saves(tmp_path: Path) -> None:
+    found = answer(tmp_path, f"{DAY}autoscaling: {{start_up_s: 2m}}\ncommitted: {{discount: 37%}}\n")
+    told, text = facts(found)["following"], shown(found)
+    assert told["fewest"] < told["mean"] < told["most"]
+    assert told["saved_usd"] == pytest.approx((told["most"] - told["mean"]) * 0.1 * 730)
+    assert "served by up to " in found.headline
+    assert f"autoscaling: from {told['fewest']} to {told['most']} instances" in text
+    assert "committed: 37 % off for 8,760 hours pays for" in text
+    assert facts(found)["commitment"]["machines"] == told["most"]
+
+
+def test_spot_stands_beside_on_demand_and_what_has_no_price_is_named(tmp_path: Path) -> None:
+    found = answer(tmp_path, f"{DAY}spot: {{}}\nmachines: ['aws/*']\n")
+    assert {row.place.name for row in found.rows} == {"aws/c7i.large", "aws/c7i.large on spot", "aws/c7i.xlarge"}
+    assert ("no spot price in the price book", ("aws/c7i.xlarge on spot",)) in found.left_out
+    assert facts(found)["choice"]["terms"] == "spot"
+    text = shown(found)
+    assert "on spot is of an undated list: check it" in text
+    assert "the upper end of the family's band" in text
+    assert "a machine on demand stands in for 2 min each time" in text
+
+
+def test_a_run_that_is_priced_as_spot_is_planned_on_spot_alone(tmp_path: Path) -> None:
+    plan = replace(PLAN, price=Spec("table", {"instance": "aws/c7i.large", "terms": "spot"}))
+    kept = answer(tmp_path, f"{DAY}spot: {{interruptions_per_month: 0.1}}\n", replace(plan, price=PLAN.price))
+    (tmp_path / "traffic.yaml").write_text(f"{DAY}spot: {{interruptions_per_month: 0.1}}\n")
+    asked = traffic_file.read(tmp_path / "traffic.yaml", BOOK)
+    found = planned(factories.run(FOUND), plan, FOUND, kept.quote, asked, BOOK, datetime.date(2026, 8, 1))
+    assert {row.place.name for row in found.rows} == {"aws/c7i.large on spot"}
+
+
+def test_a_fleet_that_sleeps_says_how_long_and_one_that_must_not_says_why(tmp_path: Path) -> None:
+    zero = "requests_per_second: 0.005\nscale_to_zero: {idle_s: 5m, cold_start_s: 30}\n"
+    text = shown(answer(tmp_path, zero))
+    assert "scaling to zero: up 78 % of the time, 25 % of the requests meet a cold start of 30 s" in text
+    text = shown(answer(tmp_path, f"{zero}p99_ms: 30\n"))
+    assert (
+        "not scaled to zero: 25 % of the requests would meet a cold start of 30 s, and p99 leaves room for 1.0 %"
+        in text
+    )
+
+
+def test_a_demand_keeps_its_hours_when_it_grows() -> None:
+    day = hourly(SHAPE, 100.0)
+    assert isinstance(day, Demand)
+    assert day.times(2.0).rates_per_s == pytest.approx([2 * one for one in day.rates_per_s])
