@@ -137,11 +137,6 @@ def operand(value: float) -> str:
     return f"{value:.6g}" if abs(value) < _PLAIN_ABOVE else significant(value, 6).rstrip("0").rstrip(".")
 
 
-def figure(value: float) -> str:
-    """A number in a formula, to six digits: 730.0 is "730", 2.3333333 is "2.33333", 1234567.8 is "1,234,570"."""
-    return given(float(f"{value:.5e}"))
-
-
 def duration(seconds: float) -> str:
     """A length of time in at most two units: "0.42 s", "45 s", "2 min 5 s", "1 h 30 min"."""
     if seconds < 10:

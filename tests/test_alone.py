@@ -139,7 +139,7 @@ HERE: Mapping[str, Any] = {"measure": True, "machine": "aws/c7i.large", "provide
         ("model.onnx", {"run": "a-run"}, "both a run ('a-run') and --model "),
         ("", {"run": "a-run", "measure": True}, "--measure is for --model: the run 'a-run' was measured already"),
         ("", {"run": "a-run", "dim": ["length=3"]}, "--provider, --inputs, --dim and --time-limit say how --measure"),
-        ("", {}, "nothing to plan with: give a run, or --model model.onnx --measure"),
+        ("", {}, "nothing to plan with: give a run, --model model.onnx --measure, or --arch"),
         ("model.onnx", {**HERE, "machine": "aws/c7i.larg"}, "'aws/c7i.larg' is not in the price book; near: aws/c7i"),
         ("absent.onnx", HERE, "there is no file "),
         ("eights.onnx", HERE, "takes batches of 8 only, and a plan takes one request a call"),

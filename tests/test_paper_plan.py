@@ -465,10 +465,10 @@ def test_the_command_plans_a_training(form: str) -> None:
     ("arguments", "words"),
     [
         (("--arch", "lama", "--rate", "3"), "costopt: --arch lama: unknown; did you mean llama?"),
-        (("--params", "7e9"), "costopt: --params, --rate and their like describe a model on paper: add --arch"),
+        (("--params", "7e9"), "costopt: --params, --rate and the like describe a model on paper: add --arch"),
         (("run", "--arch", "llama", "--params", "7e9", "--rate", "1"), "costopt: both a run ('run') and --arch"),
         (("--batch-tokens", "4e6"), "costopt: --training, --batch-tokens and --waiting-usd-per-hour go together"),
-        ((), "costopt: plan needs a RUN and --config traffic.yaml; or --arch"),
+        ((), "costopt: nothing to plan with: give a run, --model model.onnx --measure, or --arch"),
     ],
 )
 def test_the_command_ends_with_2_and_one_line_for_bad_input(arguments: tuple[str, ...], words: str) -> None:

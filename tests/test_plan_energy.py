@@ -17,8 +17,8 @@ from costopt.planning.places import Place
 from costopt.planning.ranking import Ranking, capacities_of
 from costopt.planning.traffic_file import Asked, Promise
 from costopt.powering import draws
-from costopt.powering.footprints import Limits, Power
 from costopt.powering.buildings import Site
+from costopt.powering.footprints import Limits, Power
 from costopt.pricing.book import Book
 from costopt.pricing.offers import Offer
 from costopt.records import Plan, Spec

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from costopt.measuring import energy
 from costopt.measuring.devices import device_of
 from costopt.powering import carbon, draws, footprints, grids, power_caps, routes
+from costopt.powering.buildings import Site, pue_of
 from costopt.powering.draws import Draw
 from costopt.powering.footprints import Fleet, Footprint, Limits
 from costopt.powering.routes import Route
-from costopt.powering.buildings import Site, pue_of
 from costopt.pricing import book
 from costopt.records import Candidate, Machine
 from costopt.verdict import Interval

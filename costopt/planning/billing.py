@@ -125,7 +125,7 @@ class Billing:
 def _stand_ins(mean_paid: float, spot: Interrupted, hours: float) -> Line:
     """Machines on demand in the place of spot machines that restart."""
     return Line(
-        "machines",
+        bills.MACHINES,
         (
             Factor(mean_paid, "instances"),
             Factor(spot.per_month * hours / HOURS_PER_MONTH, "interruptions"),

@@ -27,6 +27,10 @@ class Egress:
         return self.bytes_per_response / BYTES_PER_GB * self.usd_per_gb
 
 
+MACHINES = "machines"
+"""The kind of a line for machines."""
+
+
 @dataclass(frozen=True, slots=True)
 class Factor:
     """A number in a formula, with its unit in words: 730 "hours"."""
@@ -50,7 +54,7 @@ class Line:
     @property
     def formula(self) -> str:
         """`2 instances x 0.1 USD/hour x 730 hours`."""
-        return " x ".join(f"{units.figure(one.value)} {one.unit}".rstrip() for one in self.factors)
+        return " x ".join(f"{units.operand(one.value)} {one.unit}".rstrip() for one in self.factors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,7 @@ class Bill:
     @property
     def compute_usd(self) -> float:
         """US dollars for machines."""
-        return self.of("machines")
+        return self.of(MACHINES)
 
     @property
     def egress_usd(self) -> float:
@@ -112,7 +116,7 @@ def by_gb(kind: str, requests: float, bytes_per_request: float, usd_per_gb: floa
 
 def machines(instances: float, usd_per_hour: float, hours: float) -> Line:
     """Machines that are paid by the hour."""
-    return Line("machines", (Factor(instances, "instances"), Factor(usd_per_hour, "USD/hour"), Factor(hours, "hours")))
+    return Line(MACHINES, (Factor(instances, "instances"), Factor(usd_per_hour, "USD/hour"), Factor(hours, "hours")))
 
 
 def usd_per_million(usd_per_hour: float, rate_per_s: float) -> float:

@@ -74,6 +74,11 @@ class Row:
     footprint: Footprint | None = None
 
     @property
+    def on_average(self) -> float:
+        """Instances on the bill on average over the month."""
+        return float(self.paid) if self.mean_paid is None else self.mean_paid
+
+    @property
     def paid(self) -> int:
         """Instances on the bill at the busiest time."""
         return (self.instances or 0) + self.spare
@@ -303,8 +308,7 @@ class Ranking:
         if power is None or row.idle is None or (demand is not self._asked.demand and power.limits == Limits()):
             return row
         load = (1 - row.idle) * footprints.at_work(row.service.candidate, row.place.vcpus / row.place.services)
-        paid = row.paid if row.mean_paid is None else row.mean_paid
-        fleet = Powered(paid, load, demand.mean_per_s, hours, row.place.band)
+        fleet = Powered(row.on_average, load, demand.mean_per_s, hours, row.place.band)
         found = power.of(row.place.instance, fleet)
         kept, words = footprints.within(found, power.limits)
         if kept == "kept" or (kept == "open" and row.verdict != "meets"):
