@@ -5,6 +5,7 @@ A further line of the bill is one more line of `_parts`: the sum follows.
 
 from collections.abc import Iterator
 
+from costopt import units
 from costopt.explaining.lines import Line, Section, derived, filled
 from costopt.explaining.run_lines import break_even
 from costopt.judging.cost import MILLION, SECONDS_PER_HOUR
@@ -29,7 +30,7 @@ def _month(row: Row, bill: Bill, asked: Asked) -> Iterator[Line]:
     yield filled("requests a month", formula, values, bill.requests, "requests", "modelled", "the traffic file")
     parts = tuple(_parts(row, bill, asked))
     yield from parts
-    yield filled("bill of a month", *_sum(parts), bill.usd, "USD", derived(row.place.label))
+    yield Line("bill of a month", *_sum(parts), bill.usd, "USD", derived(row.place.label))
 
 
 def _parts(row: Row, bill: Bill, asked: Asked) -> Iterator[Line]:
@@ -43,9 +44,9 @@ def _parts(row: Row, bill: Bill, asked: Asked) -> Iterator[Line]:
         yield filled("egress", formula, sent, bill.egress_usd, "USD", "modelled", "the traffic file")
 
 
-def _sum(parts: tuple[Line, ...]) -> tuple[str, dict[str, float]]:
-    """The names of the parts, added up."""
-    return " + ".join(part.name for part in parts), {part.name: part.value or 0.0 for part in parts}
+def _sum(parts: tuple[Line, ...]) -> tuple[str, str]:
+    """The names of the parts, added up, and their amounts."""
+    return " + ".join(part.name for part in parts), " + ".join(units.operand(part.value or 0.0) for part in parts)
 
 
 def million(row: Row) -> Section:
