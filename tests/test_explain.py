@@ -99,11 +99,18 @@ def every(tmp_path_factory: pytest.TempPathFactory) -> tuple[Explanation, ...]:
 
 
 def explanations(tmp_path: Path) -> Iterator[Explanation]:
+    extras = "load_balancer: {usd_per_hour: 0.02, usd_per_gb: 0.008, bytes_per_request: 3000}\nstorage: {copies: 2}\n"
     names = ("original", "int8_static", "slim + int8_static", "fp16")
     for plan in (PLAN, WITH_TRAFFIC, replace(PLAN, budget=replace(PLAN.budget, size_mb=0.1))):
         yield from (of_run(name, plan) for name in (None, *names))
     yield from (of_run(plan=replace(PLAN, price=price)) for price in PRICES)
-    for text in (BUSY, BUSY + EGRESS, QUIET, "requests_per_second: 5\np99_ms: 0.1\n", "requests_per_second: 9000\n"):
+    for text in (
+        BUSY,
+        BUSY + EGRESS + extras,
+        QUIET,
+        "requests_per_second: 5\np99_ms: 0.1\n",
+        "requests_per_second: 9000\n",
+    ):
         planned = answer(tmp_path, text)
         yield from (explanation.of_plan(planned, name) for name in (None, *names))
 
@@ -177,7 +184,7 @@ def test_a_traffic_is_explained_with_the_figures_of_the_plan(tmp_path: Path) -> 
     assert planned.compressing.original.bill is not None
     assert planned.compressing.even is not None
     assert value(found, "bill of a month", "A month's bill") == row.bill.usd
-    assert value(found, "compute", "A month's bill") == row.bill.compute_usd
+    assert value(found, "machines", "A month's bill") == row.bill.compute_usd
     assert value(found, "egress") == row.bill.egress_usd
     assert value(found, "bill of a month", "The original's") == planned.compressing.original.bill.usd
     assert value(found, "saved a month") == planned.compressing.saved_usd
@@ -294,11 +301,10 @@ def test_the_start_of_several_ids_is_refused() -> None:
         explanation.of_run(factories.run(found), PLAN, found, None, BOOK, TODAY, first)
 
 
-def test_a_candidate_in_batches_cannot_be_planned_with(tmp_path: Path) -> None:
-    batched = FOUND[-1].candidate.id
-    assert value(of_run(batched), "saturated") > 0
-    with pytest.raises(UsageError, match="int8_static on cpu in batches of 8 answers batches, and a plan takes one"):
-        explanation.of_plan(answer(tmp_path, BUSY), batched)
+def test_a_candidate_in_batches_has_no_wait_by_erlang(tmp_path: Path) -> None:
+    found = explanation.of_plan(answer(tmp_path, BUSY), FOUND[-1].candidate.id)
+    assert value(found, "saturated") > 0
+    assert not any("erlang_c" in line.formula for line in lines_of(found))
 
 
 def test_a_run_without_a_machine_or_without_its_original_has_no_bill() -> None:

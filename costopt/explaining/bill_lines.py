@@ -6,11 +6,11 @@ A further line of the bill is one more line of `_parts`: the sum follows.
 from collections.abc import Iterator
 
 from costopt import units
-from costopt.explaining.lines import Line, Section, derived, filled
+from costopt.explaining.lines import Label, Line, Section, derived, filled
 from costopt.explaining.run_lines import break_even
 from costopt.judging.cost import MILLION, SECONDS_PER_HOUR
 from costopt.planning.answer import Compressing
-from costopt.planning.bills import BYTES_PER_GB, HOURS_PER_DAY, Bill
+from costopt.planning.bills import HOURS_PER_DAY, MACHINES, Bill
 from costopt.planning.ranking import Row
 from costopt.planning.traffic_file import Asked
 
@@ -25,23 +25,21 @@ def _month(row: Row, bill: Bill, asked: Asked) -> Iterator[Line]:
     values = {"mean": asked.demand.mean_per_s, "hours": hours}
     formula = f"mean * {SECONDS_PER_HOUR} * hours"
     source = ", ".join(part for part in (row.place.source, row.place.as_of) if part)
-    instance = f"an hour of {row.place.instance}"
+    instance = f"an hour of {row.place.name}"
     yield Line(instance, "as its source has it", "", row.place.usd_per_hour, "USD/hour", "given", source)
     yield filled("requests a month", formula, values, bill.requests, "requests", "modelled", "the traffic file")
-    parts = tuple(_parts(row, bill, asked))
+    parts = tuple(_parts(row, bill))
     yield from parts
     yield Line("bill of a month", *_sum(parts), bill.usd, "USD", derived(row.place.label))
 
 
-def _parts(row: Row, bill: Bill, asked: Asked) -> Iterator[Line]:
-    """What is added up."""
-    place, egress = row.place, asked.egress
-    values = {"paid": row.paid, "price": place.usd_per_hour, "hours": asked.hours_per_month}
-    yield filled("compute", "paid * price * hours", values, bill.compute_usd, "USD", derived(row.place.label))
-    if egress is not None:
-        sent = {"requests": bill.requests, "bytes": egress.bytes_per_response, "usd_per_GB": egress.usd_per_gb}
-        formula = f"requests * bytes / {BYTES_PER_GB:.0f} * usd_per_GB"
-        yield filled("egress", formula, sent, bill.egress_usd, "USD", "modelled", "the traffic file")
+def _parts(row: Row, bill: Bill) -> Iterator[Line]:
+    """What is added up: each line of the bill, a product of factors; only machines depend on how fast the model is."""
+    for one in bill.lines:
+        label: Label = derived(row.place.label) if one.kind == MACHINES else "modelled"
+        formula = " * ".join(factor.unit for factor in one.factors)
+        product = " * ".join(units.operand(factor.value) for factor in one.factors)
+        yield Line(one.kind, formula, product, one.usd, "USD", label)
 
 
 def _sum(parts: tuple[Line, ...]) -> tuple[str, str]:
@@ -57,7 +55,9 @@ def million(row: Row) -> Section:
 def _million(row: Row) -> Iterator[Line]:
     place = row.place
     values = {"price": place.usd_per_hour, "seconds": row.service.mean_s, "services": place.services}
-    formula = f"price / {SECONDS_PER_HOUR} * seconds / services * {MILLION}"
+    batch = "" if row.service.batch == 1 else " / batch"
+    formula = f"price / {SECONDS_PER_HOUR} * seconds{batch} / services * {MILLION}"
+    values["batch"] = row.service.batch
     yield filled("saturated", formula, values, row.saturated, "USD/million", place.label, words="never idle")
     if row.at_promise is not None and row.highest_per_s is not None:
         words = "rate that they bear with the promise kept"
@@ -70,7 +70,7 @@ def _million(row: Row) -> Iterator[Line]:
             derived(row.place.label),
             "capacity curves by simulation",
         )
-        values = {"paid": row.paid, "price": place.usd_per_hour, "rate": row.highest_per_s}
+        values = {"paid": row.paid, "price": place.all_in_usd_per_hour, "rate": row.highest_per_s}
         formula = f"paid * price / {SECONDS_PER_HOUR} / rate * {MILLION}"
         yield filled("at the highest rate", formula, values, row.at_promise, "USD/million", derived(row.place.label))
     if row.bill is not None:

@@ -131,7 +131,7 @@ def of_plan(planned: Planned, name: str | None = None) -> Explanation:
     return Explanation(
         planned.run,
         row.service.candidate,
-        row.place.instance,
+        row.place.name,
         met,
         planned.headline if name is None else _told(row, asked),
         _filled_ones(sections),
@@ -146,8 +146,7 @@ def _pair(planned: Planned, name: str | None) -> Pair:
     candidate = named(name, planned.run.candidates)
     own = [row for row in planned.rows if row.service.candidate.id == candidate.id]
     if not own:
-        why = "answers batches, and a plan takes one request a call" if candidate.batch > 1 else "was not measured"
-        raise UsageError(f"--candidate {name}: {in_words(candidate)} {why}")
+        raise UsageError(f"--candidate {name}: {in_words(candidate)} was not measured")
     return planned.ranking.best(own) or planned.ranking.check(own[0])
 
 
@@ -181,7 +180,7 @@ def _models(row: Pair, found: Compressing | None, asked: Asked) -> list[Section]
 def _told(row: Pair, asked: Asked) -> str:
     if row.verdict == "meets":
         return plan_words.met(row, asked)
-    return f"{row.service.name} on {row.place.instance}: {row.verdict}: {row.words}"
+    return f"{row.service.name} on {row.place.name}: {row.verdict}: {row.words}"
 
 
 def _filled_ones(sections: list[Section]) -> tuple[Section, ...]:

@@ -28,7 +28,7 @@ def demand(asked: Asked) -> Section:
 
 def calls(row: Row, asked: Asked) -> Section:
     """How long a call takes: its mean, the promised percentile, and how slow it is taken to be."""
-    return Section(f"A call of {row.service.name} on {row.place.instance}", tuple(_calls(row, asked.promise)))
+    return Section(f"A call of {row.service.name} on {row.place.name}", tuple(_calls(row, asked.promise)))
 
 
 def _calls(row: Row, promise: Promise | None) -> Iterator[Line]:
@@ -55,7 +55,7 @@ def fleet(row: Row, asked: Asked) -> Section:
 def _fleet(row: Row, asked: Asked) -> Iterator[Line]:
     if row.instances is None or row.busiest_load is None:
         return
-    peak, mean_s, services = asked.demand.peak_per_s, row.service.mean_s, row.place.services
+    peak, services = asked.demand.peak_per_s, row.place.services
     servers = row.instances * services
     yield Line(
         "machines",
@@ -73,8 +73,8 @@ def _fleet(row: Row, asked: Asked) -> Iterator[Line]:
     offered = row.busiest_load * servers
     yield filled(
         "offered load a",
-        "rate * seconds",
-        {"rate": peak, "seconds": mean_s},
+        f"rate * seconds{_batch(row)}",
+        {"rate": peak, "seconds": row.service.mean_s, "batch": row.service.batch},
         offered,
         "Erlang",
         derived(row.place.label),
@@ -84,6 +84,11 @@ def _fleet(row: Row, asked: Asked) -> Iterator[Line]:
     if asked.promise is not None and row.response_ms is not None:
         yield from _waits(row, asked.promise, peak, servers)
     yield from _paid(row, asked)
+
+
+def _batch(row: Row) -> str:
+    """How a formula goes on for calls that serve several requests."""
+    return "" if row.service.batch == 1 else " / batch"
 
 
 def _why(asked: Asked) -> str:
@@ -105,6 +110,8 @@ def _waits(row: Row, promise: Promise, rate: float, servers: int) -> Iterator[Li
         SIMULATED,
         words=limit,
     )
+    if row.service.batch > 1:  # Erlang's servers take requests one by one
+        return
     mean_s = row.service.mean_s * (1 + row.band)
     values = {"c": servers, "rate": rate, "s": mean_s, "share": promise.share}
     waiting = theory.erlang_c(servers, rate * mean_s)
@@ -135,13 +142,14 @@ def _waits(row: Row, promise: Promise, rate: float, servers: int) -> Iterator[Li
 def _paid(row: Row, asked: Asked) -> Iterator[Line]:
     values: dict[str, float] = {"machines": row.instances or 0, "spare": row.spare}
     label = derived(row.place.label)
-    yield filled("machines paid", "machines + spare", values, row.paid, "machines", label, words="always on")
-    if row.idle is not None:
+    yield filled("machines paid", "machines + spare", values, row.paid, "machines", label, words="at the busiest time")
+    if row.idle is not None and row.mean_paid is not None:
         values = {
             "mean": asked.demand.mean_per_s,
             "seconds": row.service.mean_s,
-            "paid": row.paid,
+            "paid": row.mean_paid,
             "services": row.place.services,
+            "batch": row.service.batch,
         }
-        formula = "max(0, 1 - mean * seconds / (paid * services))"
+        formula = f"max(0, 1 - mean * seconds{_batch(row)} / (paid * services))"
         yield filled("idle, of all paid", formula, values, row.idle, "share", label)

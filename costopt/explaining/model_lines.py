@@ -61,8 +61,13 @@ def total(compute_usd: float, algorithm_usd: float, label: Label, title: str, wo
 def distribution(row: Row, bill: Bill, egress: Egress, asked: Asked) -> Section:
     """Machines as resources, answers that leave the cloud as communication."""
     machine_usd = row.place.usd_per_hour * asked.hours_per_month
-    values = {"C_resource": machine_usd, "n": row.paid, "C_communication": egress.usd_per_request, "m": bill.requests}
-    value = cost_models.distributed(machine_usd, row.paid, egress.usd_per_request, bill.requests)
+    values = {
+        "C_resource": machine_usd,
+        "n": row.mean_paid or row.paid,
+        "C_communication": egress.usd_per_request,
+        "m": bill.requests,
+    }
+    value = cost_models.distributed(machine_usd, row.mean_paid or row.paid, egress.usd_per_request, bill.requests)
     formula = "C_resource * n + C_communication * m"
     line = filled("machines and answers", formula, values, value, "USD", derived(row.place.label), words="a month")
     return Section("The distribution model: C_resource * n + C_communication * m", (line,))
@@ -71,12 +76,12 @@ def distribution(row: Row, bill: Bill, egress: Egress, asked: Asked) -> Section:
 def efficiency(row: Row, asked: Asked) -> Section:
     """The share of all paid time in which a request is served, as a product of what each stage keeps."""
     title = "The efficiency model: a product of shares"
-    if row.busiest_load is None or row.instances is None:
+    if row.busiest_load is None or row.instances is None or row.mean_paid is None:
         return Section(title, ())
     demand = asked.demand
-    shares = row.busiest_load, demand.mean_per_s / demand.peak_per_s, row.instances / row.paid
+    shares = row.busiest_load, demand.mean_per_s / demand.peak_per_s, row.instances / row.mean_paid
     rates = {"mean": demand.mean_per_s, "peak": demand.peak_per_s}
-    machines = {"machines": row.instances, "paid": row.paid}
+    machines = {"machines": row.instances, "paid": row.mean_paid}
     values = dict(zip(("load", "of_peak", "serving"), shares, strict=True))
     value = cost_models.total_efficiency(*shares)
     return Section(
