@@ -1,6 +1,7 @@
 """A plan in words: one sentence on top, what compressing brings, and what a reader must know to trust it."""
 
 import datetime
+import math
 from collections.abc import Iterator, Sequence
 
 from costopt import units
@@ -34,7 +35,7 @@ def met(choice: Row, asked: Asked) -> str:
 
 def _up_to(choice: Row) -> str:
     """The fleet; `up to 3 aws/c7i.large, 2.10 on average` where it follows the traffic."""
-    if choice.mean_paid is None or choice.mean_paid == choice.paid:
+    if choice.mean_paid is None or math.isclose(choice.mean_paid, choice.paid):
         return fleet(choice)
     return f"up to {fleet(choice)}, {units.significant(choice.mean_paid)} on average"
 
