@@ -25,9 +25,11 @@ from costopt.planning.uptime import Autoscaling, ScaleToZero
 from costopt.pricing.book import Book
 from costopt.pricing.offers import Offer
 from costopt.records import Plan, Spec
-from costopt.reports import table
+from costopt.reports import markdown, table
 from tests import factories
 from tests.factories import TODAY, measured, recipe
+
+GOLDEN = Path(__file__).parent / "golden"
 
 CALLS = 140
 FOUND = (
@@ -83,13 +85,14 @@ RATES = st.floats(5.0, 3000.0)
 @settings(max_examples=10, deadline=None)
 @given(RATES, st.floats(1.0, 3.0))
 def test_more_traffic_never_costs_less(rate: float, more: float) -> None:
-    assert usd(ranking(at_rate(rate * more)).heads()[0]) >= usd(ranking(at_rate(rate)).heads()[0])
+    less = usd(ranking(at_rate(rate)).heads()[0])
+    assert usd(ranking(at_rate(rate * more)).heads()[0]) >= less * (1 - 1e-12)
 
 
 @settings(max_examples=5, deadline=None)
 @given(RATES)
 def test_three_times_the_traffic_never_costs_less_by_simulation_either(rate: float) -> None:
-    assert usd(best(at_rate(rate * 3))) >= usd(best(at_rate(rate)))
+    assert usd(best(at_rate(rate * 3))) >= usd(best(at_rate(rate))) * (1 - 1e-12)
 
 
 @settings(max_examples=8, deadline=None)
@@ -156,14 +159,14 @@ def test_a_bill_is_the_sum_of_its_lines_and_each_line_is_its_formula() -> None:
     row = only(PLACES[1], at_rate(1000.0))
     assert row.bill is not None
     kinds = [line.kind for line in row.bill.lines]
-    assert kinds == ["machines", "egress", "machines", "load balancer", "load balancer", "storage", "registry"]
+    assert kinds == ["machines", "machines", "egress", "load balancer", "load balancer", "storage", "registry"]
     for line in row.bill.lines:
         product = 1.0
         for part in line.formula.split(" x "):
             product *= float(part.split(" ")[0].replace(",", ""))
         assert product == pytest.approx(line.usd, rel=1e-4)
     assert row.bill.usd == pytest.approx(sum(line.usd for line in row.bill.lines))
-    assert row.bill.compute_usd == pytest.approx(row.bill.lines[0].usd + row.bill.lines[2].usd)
+    assert row.bill.compute_usd == pytest.approx(row.bill.lines[0].usd + row.bill.lines[1].usd)
 
 
 def test_spot_costs_its_price_its_reserve_and_what_stands_in_on_demand() -> None:
@@ -265,6 +268,7 @@ def offer(instance: str, vcpus: int, usd_per_hour: float, spot: float | None) ->
 
 
 OFFERS = (offer("aws/c7i.large", 2, 0.1, 0.035), offer("aws/c7i.xlarge", 4, 0.2, None))
+ZERO = "{idle_s: 5m, cold_start_s: 30}"
 BOOK = Book({one.key: one for one in OFFERS})
 PLAN = factories.plan(accuracy_drop=0.01, usd_per_hour=0.1, instance="aws/c7i.large")
 DAY = f"hourly: {[int(one) for one in SHAPE]}\nrequests_per_second: 800\np99_ms: 30\n"
@@ -296,6 +300,31 @@ def test_what_follows_the_traffic_is_told_with_what_it_saves(tmp_path: Path) -> 
     assert facts(found)["commitment"]["machines"] == told["most"]
 
 
+@pytest.mark.parametrize("form", ["table.100.txt", "md"])
+def test_a_plan_that_follows_the_traffic_reads_as_it_did(
+    form: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    text = (
+        f"{DAY}spot: {{}}\nautoscaling: {{start_up_s: 2m}}\nscale_to_zero: {ZERO}\n"
+        "egress: {bytes_per_response: 200, usd_per_gb: 0.09}\nload_balancer: {usd_per_hour: 0.02, usd_per_gb: 0.01}\n"
+        "storage: {}\nregistry: {usd_per_gb: 0.01, image_mb: 500}\ncommitted: {discount: 37%}\n"
+    )
+    sheet = plan_sheet.sheet(answer(tmp_path, text))
+    written = markdown.written(sheet) if form == "md" else table.written(sheet, 100)
+    golden = GOLDEN / f"plan_following.{form}"
+    if request.config.getoption("--update-golden"):
+        golden.write_text(written, encoding="utf-8")
+    assert written == golden.read_text(encoding="utf-8")
+
+
+def test_where_the_same_is_needed_at_any_time_or_no_pause_comes_that_is_said(tmp_path: Path) -> None:
+    quiet = DAY.replace("800", "8")
+    text = shown(answer(tmp_path, f"{quiet}autoscaling: {{min_instances: 2}}\nscale_to_zero: {ZERO}\n"))
+    assert "served by 2 aws/c7i.large, costs $146.00 a month" in text
+    assert "autoscaling: 2 instances at any time, so it saves nothing" in text
+    assert "not scaled to zero: hardly ever is there no request for 5 min" in text
+
+
 def test_spot_stands_beside_on_demand_and_what_has_no_price_is_named(tmp_path: Path) -> None:
     found = answer(tmp_path, f"{DAY}spot: {{}}\nmachines: ['aws/*']\n")
     assert {row.place.name for row in found.rows} == {"aws/c7i.large", "aws/c7i.large on spot", "aws/c7i.xlarge"}
@@ -317,7 +346,7 @@ def test_a_run_that_is_priced_as_spot_is_planned_on_spot_alone(tmp_path: Path) -
 
 
 def test_a_fleet_that_sleeps_says_how_long_and_one_that_must_not_says_why(tmp_path: Path) -> None:
-    zero = "requests_per_second: 0.005\nscale_to_zero: {idle_s: 5m, cold_start_s: 30}\n"
+    zero = f"requests_per_second: 0.005\nscale_to_zero: {ZERO}\n"
     text = shown(answer(tmp_path, zero))
     assert "scaling to zero: up 78 % of the time, 25 % of the requests meet a cold start of 30 s" in text
     text = shown(answer(tmp_path, f"{zero}p99_ms: 30\n"))

@@ -101,7 +101,10 @@ class Billing:
         return np.maximum(by_curves, levels.least) + short
 
     def _starts(self, fleet: Fleet, up: Uptime, levels: Levels, paid: int) -> float:
-        """Starts of instances in a month: one roll-out, steps up, wakings of all, and replacements of spot machines."""
+        """Starts of instances in a month, at most: one roll-out, steps up, wakings, and replacements of spot machines.
+
+        Wakings and replacements are counted for as many instances as the busiest time has.
+        """
         seconds = self._asked.hours_per_month * SECONDS_PER_HOUR
         spot = fleet.place.spot
         replaced = 0.0 if spot is None else paid * spot.per_month * self._asked.hours_per_month / HOURS_PER_MONTH

@@ -97,7 +97,7 @@ def bill(
     hours: float = HOURS_PER_MONTH,
     more: tuple[Line, ...] = (),
 ) -> Bill:
-    """Machines that are paid for all hours of the month, the answers that leave it, and `more` lines.
+    """Machines that are paid for all hours of the month, the answers that leave it, and `more` lines; machines first.
 
     `instances` are whole ones, or their mean over the month where their number changes.
     """
@@ -105,7 +105,7 @@ def bill(
     lines = [machines(instances, usd_per_hour, hours)]
     if egress is not None:
         lines.append(by_gb("egress", requests, egress.bytes_per_response, egress.usd_per_gb))
-    return Bill((*lines, *more), requests)
+    return Bill(tuple(sorted((*lines, *more), key=lambda one: one.kind != "machines")), requests)
 
 
 def by_gb(kind: str, requests: float, bytes_per_request: float, usd_per_gb: float) -> Line:

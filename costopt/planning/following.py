@@ -8,14 +8,17 @@ from costopt.planning.commitment import Commitment, commitment
 from costopt.planning.ranking import Ranking, Row
 from costopt.planning.traffic_file import Asked
 
+_ALWAYS = 0.9999
+"""Up for more than this share of the time, less than five minutes a month are down."""
+
 
 @dataclass(frozen=True, slots=True)
 class Following:
     """The chosen fleet against itself always up: instances at the quietest, the busiest and on average.
 
-    `up` is the share of time that anything is up, `cold` the share of requests that would meet a cold start; `asleep`
-    is False where scaling to zero was asked for and would break the promise (`would_be_late`: by requests that meet no
-    cold start, since so few of them may be late beside the others), or not pay.
+    Scaled to zero, anything is up for the share `up` of the time, and the share `cold` of the requests meets a cold
+    start (1 and 0 where that wasn't asked for). `asleep` is False where that would break the promise (`would_be_late`:
+    by requests that meet no cold start, since so few of them may be late beside the others), or not pay.
     """
 
     fewest: int
@@ -41,7 +44,7 @@ def following(ranking: Ranking, choice: Row, asked: Asked) -> Following | None:
         mean=levels.mean(counts),
         always_up_usd=always.bill.usd,
         saved_usd=always.bill.usd - choice.bill.usd,
-        up=levels.up,
+        up=ranking.up.sleeping.up,
         cold=ranking.up.sleeping.cold,
         asleep=choice.asleep,
         would_be_late=ranking.late_beside_the_cold(choice),
@@ -64,6 +67,9 @@ def told(found: Following | None, term: Commitment | None, choice: Row, asked: A
 def _scaling(found: Following | None, asked: Asked) -> Iterator[str]:
     if found is None or asked.autoscaling is None:
         return
+    if found.fewest == found.most:
+        yield f"autoscaling: {units.count_of(found.most, 'instance')} at any time, so it saves nothing"
+        return
     ahead = units.duration(asked.autoscaling.start_up_s)
     between = (
         f"from {units.count(found.fewest)} to {units.count(found.most)} instances, {units.significant(found.mean)}"
@@ -84,6 +90,8 @@ def _sleeping(found: Following | None, asked: Asked) -> Iterator[str]:
         yield f"not scaled to zero: {meet} would meet a cold start of {wait}, and {name} leaves room for {room}"
     elif asked.promise is not None and found.would_be_late:
         yield f"not scaled to zero: with {meet} that meet a cold start, too many of the others would be late"
+    elif found.up > _ALWAYS:
+        yield f"not scaled to zero: hardly ever is there no request for {units.duration(asked.scale_to_zero.idle_s)}"
     else:
         yield "not scaled to zero: the starts would cost more than they save"
 

@@ -1,6 +1,7 @@
 """A plan in words: one sentence on top, what compressing brings, and what a reader must know to trust it."""
 
 import datetime
+import math
 from collections.abc import Iterator, Sequence
 
 from costopt import units
@@ -19,26 +20,26 @@ from costopt.verdict import Quote
 
 
 def fleet(row: Row) -> str:
-    """`3 aws/c7i.large`, `3 + 1 aws/c7i.large` with a spare one."""
+    """`3 aws/c7i.large`, `3 + 1 aws/c7i.large` with a spare one, `up to 3 aws/c7i.large` that follow the traffic."""
     spare = f" + {row.spare}" if row.spare else ""
-    return f"{units.count(row.instances or 0)}{spare} {row.place.name}"
+    up_to = "up to " if _follows(row) else ""
+    return f"{up_to}{units.count(row.instances or 0)}{spare} {row.place.name}"
+
+
+def _follows(row: Row) -> bool:
+    """Whether fewer are paid for on average than at the busiest time."""
+    return row.mean_paid is not None and not math.isclose(row.mean_paid, row.paid)
 
 
 def met(choice: Row, asked: Asked) -> str:
     """The choice in one sentence, without a full stop."""
     dollars = units.cents(0.0 if choice.bill is None else choice.bill.usd)
-    told = f"{choice.service.name}, served by {_up_to(choice)}, costs {dollars} a month"
+    mean = f", {units.significant(choice.mean_paid or 0.0)} on average" if _follows(choice) else ""
+    told = f"{choice.service.name}, served by {fleet(choice)}{mean}, costs {dollars} a month"
     if asked.promise is None or choice.response_ms is None:
         return f"{told}; no latency is promised"
     seen = f"{asked.promise.name} {units.ms(choice.response_ms)} ms"
     return f"{told}; {seen} at the busiest time, the limit {units.given(asked.promise.ms)} ms"
-
-
-def _up_to(choice: Row) -> str:
-    """The fleet; `up to 3 aws/c7i.large, 2.10 on average` where it follows the traffic."""
-    if choice.mean_paid is None or choice.mean_paid == choice.paid:
-        return fleet(choice)
-    return f"up to {fleet(choice)}, {units.significant(choice.mean_paid)} on average"
 
 
 def not_met(rows: Sequence[Row], left_out: Sequence[tuple[str, tuple[str, ...]]], asked: Asked) -> str:

@@ -129,7 +129,6 @@ class Ranking:
     ) -> None:
         self._services = tuple(services)
         self._places = tuple(places)
-        self._cheapest = _cheapest(self._places)
         self._asked = asked
         self._capacities = capacities
         self._seed = seed
@@ -143,6 +142,7 @@ class Ranking:
             for number in range(len(self._services))
             for place in self._places
         }
+        self._cheapest = self._cheapest_of_their_kind()
 
     def whatever_accuracy(self) -> "Ranking":
         """The same where candidates that miss the run's budget by their accuracy alone are let in."""
@@ -156,6 +156,18 @@ class Ranking:
     def heads(self, demand: Demand | None = None) -> tuple[Row, ...]:
         """The same on those machines alone that are the cheapest of their kind: no other can be the first."""
         return self._ordered(self._cheapest, demand)
+
+    def _cheapest_of_their_kind(self) -> tuple[Place, ...]:
+        """Of machines on which every candidate has the same verdict and needs the same number of instances, one each.
+
+        Whatever else should set machines apart for a reader's limits belongs into the key.
+        """
+        found: dict[object, Place] = {}
+        for place in sorted(self._places, key=lambda one: (one.all_in_usd_per_hour, one.name)):
+            judged = (self._verdicts[place.name, number] for number in range(len(self._services)))
+            terms = None if place.spot is None else (place.spot.asked, place.spot.per_month)
+            found.setdefault((place.services, terms, tuple((one.verdict, one.band) for one in judged)), place)
+        return tuple(found.values())
 
     def _ordered(self, places: Sequence[Place], demand: Demand | None) -> tuple[Row, ...]:
         up = self.up if demand is None else Uptime(demand, self._asked)
@@ -323,15 +335,6 @@ def capacities_of(services: Sequence[Service], asked: Asked, seed: int = 0) -> C
     """The curves of these services for the percentile that is promised."""
     share = None if asked.promise is None else asked.promise.share
     return Capacities([one.calls_s for one in services], share, seed, [one.batching for one in services])
-
-
-def _cheapest(places: Sequence[Place]) -> tuple[Place, ...]:
-    """The cheapest of each kind: machines on which the same candidate needs the same number of instances."""
-    found: dict[tuple[int, str, float | None], Place] = {}
-    for place in sorted(places, key=lambda one: (one.all_in_usd_per_hour, one.name)):
-        reserve = None if place.spot is None else place.spot.asked.over_provision
-        found.setdefault((place.services, place.label, reserve), place)
-    return tuple(found.values())
 
 
 def _too_few(service: Service, name: str) -> str:
