@@ -20,6 +20,7 @@ from costopt.planning.extra_lines import Extras, LoadBalancer, Registry, Storage
 from costopt.planning.interruptions import Interrupted, Spot, usual
 from costopt.planning.places import Place
 from costopt.planning.ranking import Ranking, Row, capacities_of
+from costopt.planning.simulation import simulated
 from costopt.planning.traffic_file import Asked, Promise
 from costopt.planning.uptime import Autoscaling, ScaleToZero
 from costopt.pricing.book import Book
@@ -145,6 +146,21 @@ def test_the_cheapest_machines_of_their_kind_hold_the_first_of_all(rate: float) 
     ranked = ranking(at_rate(rate), PLACES + dearer)
     assert len(ranked.heads()) < len(ranked.rows())
     assert ranked.heads()[0].key == ranked.rows()[0].key
+
+
+@pytest.mark.parametrize("ms", [15.0, 30.0])
+@pytest.mark.parametrize("number", range(len(SERVICES)))
+def test_quieter_hours_keep_the_promise_with_fewer_machines_in_a_simulation_of_their_own(
+    number: int, ms: float
+) -> None:
+    asked = replace(at_rate(500.0), promise=Promise(0.99, ms), scale_to_zero=None)
+    ranked = ranking(asked, PLACES[:1])
+    row = next(one for one in ranked.rows() if one.service is SERVICES[number])
+    levels, counts = ranked.paid(row)
+    for count in sorted(set(counts.tolist()))[:3]:
+        rate = float(levels.rates_per_s[counts == count].max())
+        answers = simulated(row.service.calls_s, rate, count, 60_000, 11, row.service.batching)
+        assert answers.percentile_s(0.99) <= 1.02 * ms / 1e3
 
 
 # ---------------------------------------------------------------------------------------- single figures

@@ -8,10 +8,11 @@ the same calls, and the same curves serve every machine, price and rate. (A wait
 own, so there are other curves for calls that may be slower.) All candidates are simulated at once, in `lanes`.
 
 Between points of the grids the lookup errs on the safe side. Percentiles curve upwards with load, so the line between
-two points lies above them; the load that a server may bear curves downwards with the number of servers (each further
-one helps less: it lies below 1 by about 1/sqrt(servers), Halfin & Whitt 1981, "Heavy-traffic limits for queues with
-many exponential servers"), so the line between two points lies below. Beyond the grid it stays where it was. What is
-shown to a reader is simulated again at its own rate and number of servers (`simulation`).
+two points lies above them. (Those of batches rise steeply at first, as soon as one of a hundred requests finds a call
+begun; there the lower point stands.) The load that a server may bear curves downwards with the number of servers (each
+further one helps less: it lies below 1 by about 1/sqrt(servers), Halfin & Whitt 1981, "Heavy-traffic limits for queues
+with many exponential servers"), so the line between two points lies below. Beyond the grid it stays where it was. What
+is shown to a reader is simulated again at its busiest rate and number of servers (`simulation`).
 """
 
 from collections.abc import Sequence
@@ -75,7 +76,7 @@ class Capacities:
         """The same for a number of servers that there is a curve for; more servers never bear less each."""
         asked = place, servers, multiple, slower
         if asked not in self._found:
-            own = _highest(self._curve(place, servers, slower), multiple)
+            own = _highest(self._curve(place, servers, slower), multiple, self._batchings[place].size > 1)
             fewer = 0.0 if servers == SERVERS[0] else self._at(place, servers // 2, multiple, slower)
             self._found[asked] = max(own, fewer)
         return self._found[asked]
@@ -114,13 +115,19 @@ class Capacities:
         return self._batchings[place].max_wait_s / (self._means_s[place] * slower)
 
 
-def _highest(responses: Floats, multiple: float) -> float:
-    """The highest load at which a response, interpolated between the loads that were simulated, is within bounds."""
+def _highest(responses: Floats, multiple: float, bulging: bool) -> float:
+    """The highest load at which a response, interpolated between the loads that were simulated, is within bounds.
+
+    Where a curve may be `bulging` above the line between two points, only a slope that has grown is one to follow;
+    else the lower point stands.
+    """
     loads = np.concatenate([[0.0], LOADS])
     within = int(np.searchsorted(responses, multiple, side="right"))
     if within == 0:
         return 0.0
     if within == len(loads):
         return MOST_LOAD
-    low, high = responses[within - 1], responses[within]
-    return float(loads[within - 1] + (multiple - low) / (high - low) * (loads[within] - loads[within - 1]))
+    slopes = np.diff(responses[: within + 1]) / np.diff(loads[: within + 1])
+    if bulging and (within == 1 or slopes[-1] < slopes[-2]):
+        return float(loads[within - 1])
+    return float(loads[within - 1] + (multiple - responses[within - 1]) / slopes[-1])
