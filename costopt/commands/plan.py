@@ -12,7 +12,7 @@ from costopt.errors import UsageError
 
 if TYPE_CHECKING:
     from costopt.distributing.paper import Paper
-    from costopt.distributing.paper_asked import Options
+    from costopt.distributing.paper_options import Options
     from costopt.planning.answer import Planned
 
 
@@ -61,7 +61,7 @@ def plan(
 
     Or of a model that is not here, on paper: --arch llama --params 70e9 --rate 3.
     """
-    from costopt.distributing.paper_asked import Options
+    from costopt.distributing.paper_options import Options
 
     shape = (params, layers, hidden, heads, kv_heads, bits, kv_bits, context, prompt_tokens, answer_tokens)
     asked = Options(arch or "", *shape, tokens, flops, rate, ttft_ms, tpot_ms, p99_ms)
