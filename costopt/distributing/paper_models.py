@@ -34,7 +34,7 @@ def decoder(options: Options) -> tuple[Workload, list[str]]:
     """A decoder that answers, and what was assumed. Raises UsageError for a shape that can't be."""
     params = given(options.params, "--params", options, "70e9")
     like = like_of(options, params)
-    decoder = _shaped(options, params, like)
+    shaped = _shaped(options, params, like)
     prompt = options.prompt_tokens or PROMPT_TOKENS
     answer = options.answer_tokens or ANSWER_TOKENS
     context = options.context or prompt + answer
@@ -51,7 +51,7 @@ def decoder(options: Options) -> tuple[Workload, list[str]]:
     notes = [*_about_shape(like, params), f"{told}, the longest {units.count(context)}{default}"]
     if like is not None and context > like.context:
         notes.append(f"{like.name} was published for {units.count(like.context)} tokens, not {units.count(context)}")
-    return Answering(decoder, prompt, answer, context), notes
+    return Answering(shaped, prompt, answer, context), notes
 
 
 def like_of(options: Options, params: float) -> Published | None:
