@@ -17,7 +17,7 @@ from costopt.distributing import big_or_small, paper, paper_asked, paper_facts, 
 from costopt.distributing.on_paper import on_paper
 from costopt.distributing.pace import pace
 from costopt.distributing.paper import Paper, PaperRow
-from costopt.distributing.paper_asked import Options
+from costopt.distributing.paper_options import Options
 from costopt.errors import ConfigError, UsageError
 from costopt.pricing import book
 from costopt.pricing.book import Book

@@ -18,7 +18,7 @@ from costopt.errors import UsageError
 if TYPE_CHECKING:
     from costopt.alone import Alone
     from costopt.distributing.paper import Paper
-    from costopt.distributing.paper_asked import Options
+    from costopt.distributing.paper_options import Options
     from costopt.journal import Journal
     from costopt.planning.answer import Planned
     from costopt.planning.traffic_file import Asked
@@ -112,7 +112,7 @@ def plan(
 
     Or of a model that is measured here first (--model model.onnx --measure), or on paper (--arch llama --params 70e9).
     """
-    from costopt.distributing.paper_asked import Options
+    from costopt.distributing.paper_options import Options
 
     how = How(tuple(provider or ()), inputs, tuple(dim or ()), time_limit)
     shape = (params, layers, hidden, heads, kv_heads, bits, kv_bits, context, prompt_tokens, answer_tokens)

@@ -11,7 +11,8 @@ training_plan   the same over the price book (`--training`); training_sheet for 
 deployments     the ways in which a machine can hold the model, or what keeps it from it
 pace            time to first token, time per token and rate of one way, at a batch
 replicas        how many copies a rate needs within its limits
-paper_asked     what is asked on the command line, checked
+paper_options   what is asked on the command line, checked; paper_models makes a model of it
+paper_asked     the same with its traffic and limits
 paper           every machine of the book, sized and billed; the cheapest that meets
 wins            when CPU, GPU, TPU and FPGA win here; big_or_small: one big machine against several small ones
 spreading       how the chosen chips share the model, and from how many on more cost more

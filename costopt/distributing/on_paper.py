@@ -4,7 +4,7 @@ from pathlib import Path
 
 from costopt.distributing import paper, paper_asked, training_plan
 from costopt.distributing.paper import Paper
-from costopt.distributing.paper_asked import Options
+from costopt.distributing.paper_options import Options
 from costopt.distributing.training_plan import TrainingAsked, TrainingRow
 from costopt.pricing.book import Book
 

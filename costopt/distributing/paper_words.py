@@ -103,8 +103,8 @@ def _about(choice: PaperRow, today: datetime.date) -> Iterator[str]:
     offer, carried = choice.offer, choice.found.carried
     if carried is not None and carried.chip.confidence == "recalled":
         yield f"the figures of {carried.chip.name} are recalled: check them"
-    if carried is not None and carried.chip.kind != "gpu":
-        yield f"the share of its peak rates that {carried.chip.name} reaches is assumed, not seen"
+    if carried is not None and carried.chip.kind == "cpu":
+        yield f"the share of its peak rates that {carried.chip.name} reaches is taken from one EPYC core: measure there"
     spread = None if choice.fleet is None else choice.fleet.way.spread
     recalled = [
         one.kind for one in ((spread.link, spread.stage_link) if spread else ()) if one and one.confidence == "recalled"

@@ -160,13 +160,15 @@ class Ranking:
     def _cheapest_of_their_kind(self) -> tuple[Place, ...]:
         """Of machines on which every candidate has the same verdict and needs the same number of instances, one each.
 
-        Whatever else should set machines apart for a reader's limits belongs into the key.
+        Limits on energy and carbon set every machine apart: what it draws decides whether it may be chosen.
         """
         found: dict[object, Place] = {}
+        limited = self._power is not None and self._power.limits != Limits()
         for place in sorted(self._places, key=lambda one: (one.all_in_usd_per_hour, one.name)):
             judged = (self._verdicts[place.name, number] for number in range(len(self._services)))
             terms = None if place.spot is None else (place.spot.asked, place.spot.per_month)
-            found.setdefault((place.services, terms, tuple((one.verdict, one.band) for one in judged)), place)
+            kind = place.services, terms, tuple((one.verdict, one.band) for one in judged), limited and place.name
+            found.setdefault(kind, place)
         return tuple(found.values())
 
     def _ordered(self, places: Sequence[Place], demand: Demand | None) -> tuple[Row, ...]:
