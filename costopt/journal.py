@@ -4,6 +4,7 @@
               plan.json         the budget that the run was last asked with     replaced whole, atomically
               price.json        the price that it was last judged at            replaced whole, atomically
               outcomes.jsonl    one outcome a line, appended and synced to disk as it arrives
+              spent.json        the seconds that all goes at it took          replaced whole with each outcome
               artifacts/        one ONNX file a recipe
               lock              held while a run writes; a second run is told
 
@@ -13,8 +14,10 @@ before it appends; so at most the candidate in flight is lost, and starting agai
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -174,6 +177,10 @@ def find(name: str, root: Path = Path("runs"), records: tuple[str, ...] = RECORD
 class Journal(RunFolder):
     """The folder of a `costopt compress`."""
 
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._begun: float | None = None
+
     @classmethod
     def find(cls, name: str, root: Path = Path("runs")) -> "Journal":
         """The run that a user names (see `find`). Raises UsageError when there is none, or more than one."""
@@ -198,7 +205,13 @@ class Journal(RunFolder):
 
     def run(self) -> Run:
         """What all candidates share. Raises UsageError when it can't be read."""
-        return stored(Run, self.folder / "run.json")
+        return replace(stored(Run, self.folder / "run.json"), seconds=self._seconds())
+
+    def count(self) -> None:
+        """Count this go's time from now on, with that of earlier goes; a run begun without a count is left without."""
+        earlier = self._seconds()
+        if earlier is not None or not self.outcomes():
+            self._begun = time.monotonic() - (earlier or 0.0)
 
     def plan(self) -> Plan:
         """The budget that the run was last asked with. Raises UsageError when it can't be read."""
@@ -220,10 +233,16 @@ class Journal(RunFolder):
     def append(self, outcome: Outcome) -> None:
         """Add one outcome; it is on the disk when this returns."""
         self._outcomes.append(outcome)
+        if self._begun is not None:
+            write_atomically(self.folder / "spent.json", to_json(time.monotonic() - self._begun))
 
     def mend(self) -> None:
         """Cut off a line that was torn by a crash."""
         self._outcomes.mend()
+
+    def _seconds(self) -> float | None:
+        path = self.folder / "spent.json"
+        return stored(float, path) if path.is_file() else None
 
     @property
     def _outcomes(self) -> Lines[Outcome]:

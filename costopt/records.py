@@ -369,6 +369,7 @@ class Run:
 
     `versions` and `inputs` (sha256 of model and data) are what a reader needs to repeat it. `candidates` stand in the
     order in which they were tried; `reasons` tell why, by id, where a search chose them, and `ended` how it ended.
+    `seconds` is how long it took, all goes at it together, up to the last outcome; None where that was not counted.
     """
 
     id: str
@@ -388,3 +389,4 @@ class Run:
     notes: tuple[str, ...] = ()
     reasons: Mapping[str, str] = field(default_factory=dict)
     ended: str = ""
+    seconds: float | None = None

@@ -53,6 +53,7 @@ def compress(source: ModelSource, plan: Plan, out: Path, watcher: Watcher | None
     journal = here.journal(out)
     with journal.held():
         journal.mend()
+        journal.count()
         prepared = _prepared(source, plan, journal)
         tries = what_to_try(plan, prepared.graph, prepared.offers, here.providers, here.machine)
         journal.write_run(_run(here, prepared, tries, journal))

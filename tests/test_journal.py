@@ -147,3 +147,27 @@ def test_a_full_disk_is_named_and_what_was_there_stays(full_disk: Path) -> None:
         assert journal.outcomes() == (Failed(ONE, "bench", "kept"),)
     finally:
         subprocess.run(["umount", str(full_disk)], check=True)
+
+
+def test_the_time_of_all_goes_at_a_run_is_counted_up_to_the_last_outcome(tmp_path: Path) -> None:
+    first = Journal(tmp_path)
+    first.write_run(factories.run((factories.measured(),)))
+    first.count()
+    first.append(factories.measured())
+    after_one = first.run().seconds
+    again = Journal(tmp_path)
+    again.count()
+    again.append(factories.measured())
+    after_two = again.run().seconds
+    assert after_one is not None
+    assert after_two is not None
+    assert 0 < after_one < after_two
+
+
+def test_a_run_that_was_begun_without_a_count_stays_without(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.write_run(factories.run((factories.measured(),)))
+    journal.append(factories.measured())
+    journal.count()
+    journal.append(factories.measured())
+    assert journal.run().seconds is None

@@ -92,9 +92,9 @@ def _saving(row: Row, found: Compressing, asked: Asked) -> Iterator[Line]:
         return
     values = {"original": original.bill.usd, "candidate": row.bill.usd}
     yield filled("saved a month", "original - candidate", values, found.saved_usd, "USD", derived(row.place.label))
-    values = {"machine": found.machine_usd, "work": asked.work_usd}
+    values = {"machine": found.search.usd, "work": asked.work_usd}
     formula = "machine + work"
-    words = "the run's time limit at its price, at most; people's time as given"
+    words = f"{found.search.words}; people's time as given"
     yield filled("spent on compressing", formula, values, found.even.usd, "USD", "modelled", words=words)
     values = {"spent": found.even.usd, "saved": found.saved_usd, "requests": row.bill.requests}
     yield break_even(found.even, values, derived(row.place.label))

@@ -56,8 +56,8 @@ def of_run(
     sections = [*run_lines.sections(about)]
     if row is not original:
         sections.append(model_lines.compression(about))
-    spent = 0.0 if not row.candidate.recipe else about.finding_usd
-    words = model_lines.LEFT_ALONE if not row.candidate.recipe else "machine time of the run, once, at most"
+    spent = 0.0 if not row.candidate.recipe else about.search.usd
+    words = model_lines.LEFT_ALONE if not row.candidate.recipe else "machine time of the run, once"
     compute = known(known(row.usd).saturated)
     sections.append(model_lines.total(compute, spent, about.label, "the first million inferences, saturated", words))
     as_asked = name is None or row.candidate.id == report.winner
@@ -155,7 +155,7 @@ def _compressing(planned: Planned, row: Pair) -> Compressing | None:
     found = planned.compressing
     if found is None or row.bill is None or row is planned.choice:
         return found
-    return answer.compressing(row, found.original, planned.rows, planned.asked, found.machine_usd)
+    return answer.compressing(row, found.original, planned.rows, planned.asked, found.search)
 
 
 def _beside(original: Pair, asked: Asked) -> Section:
@@ -167,7 +167,7 @@ def _beside(original: Pair, asked: Asked) -> Section:
 def _models(row: Pair, found: Compressing | None, asked: Asked) -> list[Section]:
     if row.bill is None:
         return []
-    spent = 0.0 if found is None or row.service.is_original else found.machine_usd + asked.work_usd
+    spent = 0.0 if found is None or row.service.is_original else found.search.usd + asked.work_usd
     words = model_lines.LEFT_ALONE if row.service.is_original else "spent on compressing, once"
     label = derived(row.place.label)
     sections = [model_lines.total(row.bill.usd, spent, label, "the first month", words)]

@@ -13,7 +13,7 @@ from costopt.explaining.price_lines import price
 from costopt.judging.cost import MILLION, SECONDS_PER_HOUR
 from costopt.judging.objectives import known
 from costopt.planning import bills
-from costopt.planning.bills import HOURS_PER_DAY, BreakEven
+from costopt.planning.bills import HOURS_PER_DAY, BreakEven, Search
 from costopt.records import Plan
 from costopt.verdict import Quote, Report, Row
 
@@ -24,10 +24,7 @@ THE_BUDGET = "the budget file"
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """What the lines are about: a judged row and the original's, at a price. `label` is what times on its machine are.
-
-    `finding_usd` is what the run's machine cost at most.
-    """
+    """What the lines are about: a judged row and the original's, at a price. `label` is that of its machine's times."""
 
     report: Report
     row: Row
@@ -37,9 +34,9 @@ class Explained:
     label: Label
 
     @property
-    def finding_usd(self) -> float:
-        """The run's time limit at the price of an hour: what finding out cost at most, in US dollars."""
-        return self.plan.time_limit_s / SECONDS_PER_HOUR * self.quote.usd_per_hour
+    def search(self) -> Search:
+        """What finding out cost."""
+        return bills.search(self.report.run, self.plan, self.quote.usd_per_hour)
 
 
 def sections(about: Explained) -> tuple[Section, ...]:
@@ -136,10 +133,12 @@ def _saving(about: Explained) -> Iterator[Line]:
     label = derived(about.label) if at_traffic else about.label
     values = {"original": before, "candidate": after}
     yield filled(f"saved, {where}", "original - candidate", values, before - after, "USD/million", label)
-    values = {"limit": about.plan.time_limit_s, "price": about.quote.usd_per_hour}
-    formula = f"limit / {SECONDS_PER_HOUR} * price"
-    yield filled("machine time of the run", formula, values, about.finding_usd, "USD", "modelled", words="at most")
-    even = bills.break_even(about.finding_usd, before - after, MILLION, HOURS_PER_DAY)
+    search = about.search
+    words = "by the run's own clock" if search.counted else "its time limit, at most"
+    values = {"seconds": search.seconds, "price": about.quote.usd_per_hour}
+    formula = f"seconds / {SECONDS_PER_HOUR} * price"
+    yield filled("machine time of the run", formula, values, search.usd, "USD", "modelled", words=words)
+    even = bills.break_even(search.usd, before - after, MILLION, HOURS_PER_DAY)
     yield break_even(even, {"spent": even.usd, "saved": before - after, "requests": MILLION}, derived(label))
 
 

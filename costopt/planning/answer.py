@@ -8,9 +8,8 @@ from costopt import units
 from costopt.errors import UsageError
 from costopt.journal import Journal
 from costopt.judging.choose import judge
-from costopt.judging.cost import SECONDS_PER_HOUR
 from costopt.planning import bills, flips, places, plan_words, services
-from costopt.planning.bills import BreakEven
+from costopt.planning.bills import BreakEven, Search
 from costopt.planning.commitment import Commitment
 from costopt.planning.flips import AccuracyFlip, PriceFlip, TrafficFlip
 from costopt.planning.following import Following, committed, following
@@ -35,13 +34,13 @@ class Compressing:
     """What compressing saves a month against the original on its own best machine, and when that has paid for itself.
 
     `original` is None where the original meets nothing; then there is nothing to save against, and no break-even.
-    `machine_usd` is what the run's machine cost at most: its time limit at the price of an hour.
+    `search` is what finding out cost.
     """
 
     original: Row | None
     saved_usd: float | None
     even: BreakEven | None
-    machine_usd: float
+    search: Search
     words: str
 
 
@@ -113,7 +112,7 @@ def planned(
     original = ranking.best(row for row in rows if row.service.is_original)
     checked = _checked(ranking, rows, [one for one in (choice, original) if one is not None])
     shown = _shown(checked, original)
-    cost_usd = plan.time_limit_s / SECONDS_PER_HOUR * quote.usd_per_hour
+    search = bills.search(run, plan, quote.usd_per_hour)
     return Planned(
         run=run,
         asked=asked,
@@ -125,7 +124,7 @@ def planned(
         else plan_words.not_met(checked, where.left_out, asked),
         rows=checked,
         shown=shown,
-        compressing=None if choice is None else compressing(choice, original, checked, asked, cost_usd),
+        compressing=None if choice is None else compressing(choice, original, checked, asked, search),
         by_traffic=() if choice is None else flips.by_traffic(ranking, asked.demand, choice),
         by_price=None if choice is None else flips.by_price(choice, shown),
         by_accuracy=() if choice is None else flips.by_accuracy(ranking, choice),
@@ -176,19 +175,19 @@ def _pair(row: Row) -> tuple[str, str]:
 
 
 def compressing(
-    choice: Row, original: Row | None, rows: Sequence[Row], asked: Asked, machine_usd: float
+    choice: Row, original: Row | None, rows: Sequence[Row], asked: Asked, search: Search
 ) -> Compressing | None:
     """What a row brings against the original's best row; None where nothing but the original was measured."""
     if all(row.service.is_original for row in rows):
         return None
     if original is None or original.bill is None or choice.bill is None:
         words = "the original meets this on none of these machines, so compressing is what makes it possible"
-        return Compressing(None, None, None, machine_usd, words)
+        return Compressing(None, None, None, search, words)
     saved = original.bill.usd - choice.bill.usd
     if choice.service.is_original:
-        return Compressing(original, 0.0, None, machine_usd, plan_words.saves_nothing(original, rows))
-    even = bills.break_even(machine_usd + asked.work_usd, saved, choice.bill.requests, asked.hours_per_month)
+        return Compressing(original, 0.0, None, search, plan_words.saves_nothing(original, rows))
+    even = bills.break_even(search.usd + asked.work_usd, saved, choice.bill.requests, asked.hours_per_month)
     share = units.percent(saved / original.bill.usd)
     against = f"against the original on {plan_words.fleet(original)}"
     told = f"compressing saves {units.cents(saved)} a month ({share}) {against}"
-    return Compressing(original, saved, even, machine_usd, f"{told}; {plan_words.earned_back(even, asked)}")
+    return Compressing(original, saved, even, search, f"{told}; {plan_words.earned_back(even, search, asked)}")

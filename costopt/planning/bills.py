@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from costopt import units
 from costopt.judging import cost
 from costopt.judging.cost import MILLION, SECONDS_PER_HOUR
+from costopt.records import Plan, Run
 
 HOURS_PER_MONTH = 730.0
 """8,760 hours a year over twelve."""
@@ -122,6 +123,29 @@ def machines(instances: float, usd_per_hour: float, hours: float) -> Line:
 def usd_per_million(usd_per_hour: float, rate_per_s: float) -> float:
     """US dollars per million requests of machines that cost so much together and serve `rate_per_s` all the time."""
     return cost.saturated_usd_per_million(usd_per_hour, 1 / rate_per_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What finding out cost: seconds of the run's machine, and US dollars for them.
+
+    `counted` tells that the run's own clock says so; else it is the time limit, which is the most that it can be.
+    """
+
+    seconds: float
+    usd: float
+    counted: bool
+
+    @property
+    def words(self) -> str:
+        """`the run's machine time (25 min)`, or `(at most)`."""
+        return f"the run's machine time ({units.about_duration(self.seconds) if self.counted else 'at most'})"
+
+
+def search(run: Run, plan: Plan, usd_per_hour: float) -> Search:
+    """What a run cost on its machine, at the price of an hour."""
+    seconds = plan.time_limit_s if run.seconds is None else run.seconds
+    return Search(seconds, seconds / SECONDS_PER_HOUR * usd_per_hour, run.seconds is not None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,7 +143,8 @@ def _compressing(found: Compressing) -> Facts:
     return {
         "against": None if found.original is None else _pair(found.original),
         "saved_usd_per_month": found.saved_usd,
-        "machine_usd_at_most": found.machine_usd,
+        "machine_usd_at_most": found.search.usd,
+        "machine_seconds": found.search.seconds if found.search.counted else None,
         "break_even": None if even is None else {"usd": even.usd, "requests": even.requests, "days": even.days},
         "words": found.words,
     }

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from costopt import units
 from costopt.measuring import noise_rules
-from costopt.planning.bills import BreakEven
+from costopt.planning.bills import BreakEven, Search
 from costopt.planning.demand import BURSTY
 from costopt.planning.places import BAND
 from costopt.planning.ranking import VERDICTS, Row
@@ -72,9 +72,9 @@ def _nearness(row: Row) -> tuple[int, bool, float, object]:
     return VERDICTS.index(row.verdict), row.service.meets is not True, row.service.seen_s or 0.0, row.key
 
 
-def earned_back(even: BreakEven, asked: Asked) -> str:
+def earned_back(even: BreakEven, search: Search, asked: Asked) -> str:
     """When what was spent on compressing is back: "never", or after so many requests and days."""
-    spent = f"the run's machine time (at most){' and the work' if asked.work_usd else ''}, {units.usd(even.usd)}"
+    spent = f"{search.words}{' and the work' if asked.work_usd else ''}, {units.usd(even.usd)}"
     if even.requests is None or even.days is None:
         return f"{spent}, is never earned back"
     time = units.about_duration(even.days * 86400) if even.days < 2 else f"{units.significant(even.days, 2)} days"
