@@ -11,6 +11,7 @@ from types import FrameType
 import typer
 
 from costopt.commands.bench import bench
+from costopt.commands.calibrate import calibrate
 from costopt.commands.choose import choose
 from costopt.commands.compress import compress
 from costopt.commands.doctor import doctor
@@ -38,6 +39,7 @@ app.command()(sensitivity)
 app.command()(show)
 app.command()(choose)
 app.command()(plan)
+app.command()(calibrate)
 app.command()(init)
 app.command("list")(list_)
 app.command()(schema)

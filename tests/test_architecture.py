@@ -72,6 +72,14 @@ LAYERS = (
         "terms",
         "capacity",
         "hardware",
+        "operators",
+        "fused",
+        "work",
+        "chains",
+        "patterns",
+        "references",
+        "caches",
+        "fitting",
     },
     {
         "cost",
@@ -118,6 +126,8 @@ LAYERS = (
         "made_up",
         "asked",
     },
+    {"calibration"},
+    {"calibration_words"},
     {"traffic_file", "places", "services"},
     {"ranking"},
     {"flips"},
@@ -136,7 +146,8 @@ LAYERS = (
     {"sensitivity"},
     {"torch_session", "serving"},
     {"bench"},
-    {"proof", "crew"},
+    {"proof", "crew", "trials"},
+    {"calibrating"},
     {"scenarios", "race", "contenders"},
     {"pipeline"},
     {"knobs", "space"},
@@ -156,7 +167,8 @@ MAY_LOAD_HEAVY = {
     "layers", "activations", "ranges", "qdq", "smoothing", "equalization", "bias_correction",
     "ties", "observed", "surgery", "importance", "allotment", "reconstruction", "layer_times", "rounding_errors",
     "any_width", "width_times", "residual", "sequences", "shortening", "sensitivity", "factorised",
-    "folding", "four_bits",
+    "folding", "four_bits", "fused", "work", "chains", "patterns", "references",
+    "calibrating",
 }  # fmt: skip
 FOUNDATION = {"errors", "units", "timings", "records", "verdict", "measurements", "stats"}
 # Ideas that several plug-ins of a kind need, and that know nothing of any of them.
