@@ -11,6 +11,7 @@ from types import FrameType
 import typer
 
 from costopt.commands.bench import bench
+from costopt.commands.calibrate import calibrate
 from costopt.commands.choose import choose
 from costopt.commands.compress import compress
 from costopt.commands.doctor import doctor
@@ -42,6 +43,7 @@ app.command()(choose)
 app.command()(plan)
 app.command()(explain)
 app.command()(fleet)
+app.command()(calibrate)
 app.command()(init)
 app.command("list")(list_)
 app.command()(schema)

@@ -7,6 +7,7 @@
 - the same model under two names: how often costopt tells them apart (a 95 % interval may, one time in twenty);
 - intervals on simulated samples of known ratio: how often they hold it (`bench_statistics`);
 - the server scenario against queueing theory, in virtual time (`bench_queueing`);
+- how well a calibration foretells models that it never saw (`bench_projection`);
 - how small two LeNets can be stored, and what that costs in accuracy (`bench_storage`);
 - how long a fleet of many models takes to pack, and how far off the least cost it may be (`bench_fleet`).
 """
@@ -35,7 +36,15 @@ from costopt.measuring import bench, session
 from costopt.records import InputSpec, Setting, Spec, Timing
 from costopt.sampling.samples import Samples, match, open_source
 from costopt.worker import Child
-from tests import bench_compression, bench_fleet, bench_queueing, bench_statistics, bench_storage, factories
+from tests import (
+    bench_compression,
+    bench_fleet,
+    bench_projection,
+    bench_queueing,
+    bench_statistics,
+    bench_storage,
+    factories,
+)
 
 EXAMPLE = Path(__file__).parent.parent / "configs" / "fashion-mnist"
 
@@ -252,7 +261,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--pairs", type=int, default=15)
     parser.add_argument("--times", type=int, default=20)
-    parts = ("help", "choose", "harness", "same", "statistics", "queueing", "storage", "compression", "fleet")
+    parts = (
+        "help", "choose", "harness", "same", "statistics", "queueing", "projection", "storage", "compression", "fleet",
+    )  # fmt: skip
     parser.add_argument("--only", choices=parts, default=None)
     asked = parser.parse_args()
     print(f"costopt bench, {datetime.date.today()}")
@@ -271,6 +282,9 @@ def main() -> None:
         bench_statistics.main()
     if asked.only in (None, "queueing"):
         bench_queueing.main()
+    if asked.only in (None, "projection"):
+        with tempfile.TemporaryDirectory() as name:
+            bench_projection.main(Path(name))
     if asked.only in (None, "storage"):
         bench_storage.main()
     if asked.only in (None, "compression"):

@@ -77,6 +77,14 @@ LAYERS = (
         "buildings",
         "power_caps",
         "lanes",
+        "operators",
+        "fused",
+        "work",
+        "chains",
+        "patterns",
+        "references",
+        "caches",
+        "fitting",
     },
     {
         "capacity",
@@ -135,6 +143,8 @@ LAYERS = (
     },
     {"energy_file"},
     {"traffic_sections"},
+    {"calibration"},
+    {"calibration_words"},
     {"traffic_file", "places", "services"},
     {"plan_power"},
     {"spot_places", "sizes"},
@@ -183,7 +193,8 @@ LAYERS = (
     {"sensitivity"},
     {"torch_session", "serving"},
     {"bench"},
-    {"proof", "crew"},
+    {"proof", "crew", "trials"},
+    {"calibrating"},
     {"scenarios", "race", "contenders"},
     {"pipeline"},
     {"knobs", "space"},
@@ -205,6 +216,8 @@ MAY_LOAD_HEAVY = {
     "ties", "observed", "surgery", "importance", "allotment", "reconstruction", "layer_times", "rounding_errors",
     "any_width", "width_times", "residual", "sequences", "shortening", "sensitivity", "factorised",
     "folding", "four_bits", "columns", "program",
+    "fused", "work", "chains", "patterns", "references",
+    "calibrating",
 }  # fmt: skip
 FOUNDATION = {"errors", "units", "timings", "records", "verdict", "measurements", "stats"}
 # Ideas that several plug-ins of a kind need, and that know nothing of any of them.
