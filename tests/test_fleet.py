@@ -5,6 +5,7 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from costopt.scheduling import fleet_facts, fleet_file, fleet_sheet
 from costopt.scheduling.fleet_answer import packed
 from costopt.scheduling.fleet_file import ModelAsked
 from costopt.scheduling.fleet_records import Packed
-from costopt.scheduling.forms import Form
+from costopt.scheduling.forms import Form, checked, response_ms
 from costopt.scheduling.layout import Group
 from costopt.scheduling.routing import response_by_weights_ms
 from costopt.scheduling.ways import Way
@@ -235,6 +236,16 @@ def test_a_run_that_cannot_be_planned_with_is_refused(tmp_path: Path, plan: Plan
     assert words in str(caught.value)
 
 
+def test_an_accelerator_is_not_shared(tmp_path: Path) -> None:
+    gpu = replace(offer("aws/g6.xlarge", 4, 0.8), accelerator="L4", accelerator_count=1)
+    prices = Book({**BOOK.offers, gpu.key: gpu})
+    text = SPAM.replace("aws/c7i.large", "aws/g6.xlarge")
+    found = answer(tmp_path, f"models:\n{text}machines: [aws/g6.xlarge]\n", prices)
+    assert found.headline == "spam: its accelerator serves one replica: one that takes all 4 vCPUs, as measured"
+    whole = answer(tmp_path, f"models:\n{text.replace('cores: 1', 'cores: 4')}machines: [aws/g6.xlarge]\n", prices)
+    assert whole.usd == pytest.approx(0.8 * 730)
+
+
 # ---------------------------------------------------------------------------------------- queues
 
 
@@ -252,6 +263,21 @@ def test_dealt_out_by_weight_each_machine_has_a_queue_of_its_own() -> None:
     assert seen_s == pytest.approx(math.log(20) / (1 - 0.7), rel=0.1)  # M/M/1: exponential at mu - lambda
     pooled_s = simulated(form.way.calls_s, 4 * 0.7, 4).percentile_s(0.95)
     assert pooled_s < 0.7 * seen_s
+
+
+def test_a_promise_that_no_number_of_replicas_keeps_in_a_simulation_is_given_up() -> None:
+    slow = Form(0, way((0.003,) * 97 + (0.1,) * 3), 0.0, frozenset((0,)), 2)
+    assert checked(slow, ModelAsked("a", (), constant(50.0, 1.0), Promise(0.99, 10.0))) is None
+
+
+def test_a_check_adds_the_replicas_that_a_simulation_asks_for() -> None:
+    short = Form(0, way((0.003,)), 0.0, frozenset((0,)), 2)
+    asked = ModelAsked("a", (), constant(900.0, 1.0), Promise(0.99, 4.0))
+    grown = checked(short, asked)
+    assert grown is not None
+    assert grown.replicas > 3  # three are busy 90 % of the time, and too many wait for over a millisecond
+    assert (response_ms(grown, asked) or 0.0) <= 4.0
+    assert (response_ms(replace(grown, replicas=grown.replicas - 1), asked) or 0.0) > 4.0
 
 
 def test_with_all_replicas_on_one_machine_weights_change_nothing() -> None:

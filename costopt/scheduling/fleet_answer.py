@@ -41,6 +41,9 @@ def _solved(empty: Packed, found: Sequence[Form]) -> Packed:
     asked = empty.asked
     machines = [one.machine for one in empty.sites]
     while True:
+        if lost := [model for number, model in enumerate(asked.models) if all(one.model != number for one in found)]:
+            reasons = tuple(fleet_words.too_near(model) for model in lost)
+            return replace(empty, headline=reasons[0], reasons=reasons)
         items = [one.item for one in found]
         given = items, machines, len(asked.models), asked.spare, asked.time_limit_s
         alone = each_alone(*given)
@@ -49,7 +52,7 @@ def _solved(empty: Packed, found: Sequence[Form]) -> Packed:
         better = {form: checked(form, asked.models[form.model]) for form in chosen if form is not None}
         if all(form == grown for form, grown in better.items()):
             break
-        found = [better.get(form, form) for form in found]
+        found = [grown for form in found if (grown := better.get(form, form)) is not None]
     if missing := [model for model, form in zip(asked.models, chosen, strict=True) if form is None]:
         never = [model for model, own in zip(asked.models, alone, strict=True) if own.levels[0] is None]
         reasons = fleet_words.not_placed(missing, never, asked, solution.in_time)

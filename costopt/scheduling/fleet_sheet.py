@@ -52,7 +52,7 @@ def _machine(group: Group, packed: Packed) -> Cell:
 
 
 def _holds(group: Group, packed: Packed) -> Cell:
-    parts = [f"{number} {packed.asked.models[model].name}" for model, number in group.replicas]
+    parts = [one_line(f"{number} {packed.asked.models[model].name}") for model, number in group.replicas]
     return Cell((*(f"{part}," for part in parts[:-1]), parts[-1]), ", ".join(parts))
 
 
@@ -152,7 +152,7 @@ def _weight(one: Served, group: Group, packed: Packed) -> Cell:
 
 
 def _text(words: str) -> Cell:
-    return pair(words, "", "")
+    return pair(one_line(words), "", "")
 
 
 def _footnotes(packed: Packed) -> tuple[str, ...]:

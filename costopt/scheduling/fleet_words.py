@@ -13,6 +13,9 @@ from costopt.scheduling.ways import PROCESS_BYTES
 
 _CENT = 0.005
 
+_ROUNDING = 1e-6
+"""A gap smaller than this share of the bill is the solver's own rounding (`columns.FEWER`, `program.EXACT_GAP`)."""
+
 
 def met(packed: Packed) -> str:
     """The answer, without a full stop."""
@@ -29,17 +32,21 @@ def met(packed: Packed) -> str:
 
 def gap(packed: Packed) -> str:
     """How far the bill may lie above that of the cheapest fleet of this kind."""
-    if packed.usd - packed.bound_usd < _CENT:
+    if _is_least(packed):
         return "no fleet of this kind costs less"
     share = units.percent(1 - packed.bound_usd / packed.usd)
     stopped = "" if packed.in_time else f"; stopped at {units.duration(packed.asked.time_limit_s)}: raise `time_limit`"
     return f"no fleet of this kind costs less than {units.cents(packed.bound_usd)}, {share} below{stopped}"
 
 
+def _is_least(packed: Packed) -> bool:
+    return packed.usd - packed.bound_usd < max(_CENT, 2 * _ROUNDING * packed.usd)
+
+
 def over_budget(packed: Packed, limit_usd: float) -> str:
     """By how much the cheapest fleet misses the budget, or that a cheaper one was not found."""
     told = f"budget {units.given(limit_usd)} USD/month: the cheapest fleet"
-    if packed.usd - packed.bound_usd < _CENT:
+    if _is_least(packed):
         return f"{told} costs {units.cents(packed.usd)}"
     found = f"{told} that was found costs {units.cents(packed.usd)}"
     if packed.bound_usd > limit_usd:
@@ -60,6 +67,12 @@ def not_placed(
         f"{model.name}: {told} for it{', even by itself' if model in never else ' beside the others'}"
         for model in first
     )
+
+
+def too_near(model: ModelAsked) -> str:
+    """That the promise lies so near to the calls themselves that simulations don't keep it for certain."""
+    limit = "" if model.promise is None else f"{model.promise.name} {units.given(model.promise.ms)} ms: "
+    return f"{model.name}: {limit}undecided: its calls alone come too near to that for any number of replicas"
 
 
 def notes(packed: Packed, today: datetime.date) -> Iterator[str]:

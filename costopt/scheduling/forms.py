@@ -29,6 +29,9 @@ Label = Literal["measured", "given", "projected"]
 MOST_REPLICAS = 10**5
 """Of one model: more is a mistake in the file, and no list of machines to print."""
 
+_A_FEW = 5
+"""Replicas that a check may add to a small number before it is given up."""
+
 
 @dataclass(frozen=True, slots=True)
 class Form:
@@ -131,10 +134,14 @@ def response_ms(form: Form, model: ModelAsked) -> float | None:
     return 1e3 * answers.percentile_s(model.promise.share)
 
 
-def checked(form: Form, model: ModelAsked) -> Form:
-    """The same with as many more replicas as a simulation at the busiest rate turns out to need."""
+def checked(form: Form, model: ModelAsked) -> Form | None:
+    """The same with as many more replicas as a simulation at the busiest rate turns out to need; None where it takes
+    over twice as many: then it isn't the wait that breaks the promise, but calls that come too near to it."""
+    most = 2 * form.replicas + _A_FEW
     while model.promise is not None and (response_ms(form, model) or 0.0) > model.promise.ms:
         form = replace(form, replicas=form.replicas + math.ceil(form.replicas / 100))
+        if form.replicas > most:
+            return None
     return form
 
 
