@@ -75,11 +75,13 @@ LAYERS = (
         "operators",
         "fused",
         "work",
+        "counting",
         "chains",
         "patterns",
         "references",
         "caches",
         "fitting",
+        "roofline",
     },
     {
         "cost",
@@ -128,7 +130,9 @@ LAYERS = (
     },
     {"calibration"},
     {"calibration_words"},
-    {"traffic_file", "places", "services"},
+    {"traffic_file", "services"},
+    {"paces"},
+    {"places"},
     {"ranking"},
     {"flips"},
     {"plan_words"},
@@ -167,7 +171,7 @@ MAY_LOAD_HEAVY = {
     "layers", "activations", "ranges", "qdq", "smoothing", "equalization", "bias_correction",
     "ties", "observed", "surgery", "importance", "allotment", "reconstruction", "layer_times", "rounding_errors",
     "any_width", "width_times", "residual", "sequences", "shortening", "sensitivity", "factorised",
-    "folding", "four_bits", "fused", "work", "chains", "patterns", "references",
+    "folding", "four_bits", "fused", "counting", "chains", "patterns", "references",
     "calibrating",
 }  # fmt: skip
 FOUNDATION = {"errors", "units", "timings", "records", "verdict", "measurements", "stats"}

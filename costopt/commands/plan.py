@@ -1,6 +1,7 @@
 """`costopt plan`: where to run a measured model, on how many machines, and what that costs a month."""
 
 import datetime
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -26,6 +27,10 @@ def plan(
     config: Annotated[Path, typer.Option("--config", "-c", help="The traffic file: rate, promise, machines.")],
     form: Annotated[PlanForm, typer.Option("--format", "-f", help="How the plan is printed.")] = PlanForm.table,
     out: Out = Path("runs"),
+    calibrations: Annotated[
+        list[Path] | None,
+        typer.Option("--calibration", help="A file of `costopt calibrate` from another machine (repeatable)."),
+    ] = None,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="Override one key: --set requests_per_second=80 (repeatable).")
     ] = None,
@@ -38,11 +43,11 @@ def plan(
 
     prices = book.current()
     asked = traffic_file.read(config, prices, tuple(overrides or ()))
+    asked = replace(asked, calibrations=(*asked.calibrations, *(calibrations or ())))
     journal = Journal.find(run, out)
     budget = journal.plan()
-    found = planned(
-        journal.run(), budget, journal.outcomes(), journal.quote(budget), asked, prices, datetime.date.today()
-    )
+    kept, today = journal.quote(budget), datetime.date.today()
+    found = planned(journal.run(), budget, journal.outcomes(), kept, asked, prices, today, journal.folder)
     print_text(_written(found, form))
     if found.choice is None:
         raise typer.Exit(NOT_MET)

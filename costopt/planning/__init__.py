@@ -6,6 +6,7 @@ theory          queueing theory's closed forms, which the simulation is held aga
 simulation      one queue before several servers, request by request
 capacity        the load that a server may bear, for many candidates at once
 services        a run's candidates as servers; places: the machines that they could run on
+paces           how fast they would be on machines that are not here: calibrated, or projected from peak rates
 bills           what a fleet costs a month, and when compressing has paid for itself
 ranking         every candidate on every machine, sized and billed; the cheapest that keeps the promise
 flips           the traffic and the price at which the choice would be another

@@ -3,17 +3,21 @@
 import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from costopt import units
 from costopt.errors import UsageError
 from costopt.judging.choose import judge
 from costopt.judging.cost import SECONDS_PER_HOUR
-from costopt.planning import bills, flips, places, plan_words, services
+from costopt.planning import bills, flips, paces, places, plan_words, services
 from costopt.planning.bills import BreakEven
 from costopt.planning.flips import PriceFlip, TrafficFlip
+from costopt.planning.paces import Elsewhere
 from costopt.planning.ranking import VERDICTS, Ranking, Row, capacities_of
+from costopt.planning.services import Service
 from costopt.planning.traffic_file import Asked
 from costopt.pricing.book import Book
+from costopt.projecting import calibration
 from costopt.records import Outcome, Plan, Run
 from costopt.verdict import Quote
 
@@ -65,8 +69,11 @@ def planned(
     asked: Asked,
     book: Book,
     today: datetime.date,
+    folder: Path | None = None,
 ) -> Planned:
     """Rank every candidate on every machine for a traffic. `kept` is the price that the run was last judged at.
+
+    `folder` is the run's; without it nothing is projected onto other families of machines.
 
     Raises UsageError for a run that can't be planned with, ConfigError for machines that the book does not have.
     """
@@ -79,7 +86,8 @@ def planned(
             f"run {run.id} names no machine, so nothing can be priced: `costopt choose` with a budget file that has "
             "`machine: {instance: aws/c7i.large}` names one"
         )
-    where = places.places(run, plan, quote, book, asked.machines)
+    others = None if folder is None else _elsewhere(run, outcomes, found, folder, asked)
+    where = places.places(run, plan, quote, book, asked.machines, others)
     ranking = Ranking(found, where.found, asked, capacities_of(found, asked, run.seed), run.seed)
     rows = ranking.rows()
     choice = ranking.best(rows)
@@ -103,6 +111,15 @@ def planned(
         left_out=where.left_out,
         notes=(*plan_words.notes(run, plan, quote, asked, checked, today), *plan_words.about_batches(outcomes)),
     )
+
+
+def _elsewhere(
+    run: Run, outcomes: Sequence[Outcome], found: Sequence[Service], folder: Path, asked: Asked
+) -> Elsewhere | None:
+    """What projections start from, where machines are asked for or calibrations given: it takes reading all files."""
+    if asked.machines is None and not asked.calibrations:
+        return None
+    return paces.elsewhere(run, outcomes, found, folder, tuple(calibration.read(one) for one in asked.calibrations))
 
 
 # ---------------------------------------------------------------------------------------- rows

@@ -68,7 +68,7 @@ class Row:
         return (self.instances or 0) + self.spare
 
     @property
-    def key(self) -> tuple[float, tuple[float, ...], bool, float, str, str]:
+    def key(self) -> tuple[float, tuple[float, ...], float, float, str, str]:
         """Cheap first; of equal bills the simplest, then what was measured, then the faster. Names only break ties.
 
         Bills are equal to twelve digits: two machines at half the price are the same money, but not always the same
@@ -79,7 +79,7 @@ class Row:
         return (
             usd,
             service.complexity,
-            place.label == "projected",
+            place.band,
             service.mean_s,
             service.candidate.id,
             place.instance,
@@ -148,7 +148,8 @@ class Ranking:
 
     def _row(self, place: Place, number: int, demand: Demand) -> Row:
         service = self._services[number]
-        saturated = bills.usd_per_million(place.usd_per_hour, place.services / service.mean_s)
+        mean_s = service.mean_s * place.pace(service.candidate.id)
+        saturated = bills.usd_per_million(place.usd_per_hour, place.services / mean_s)
         row = Row(service, place, "meets", saturated=saturated)
         judged = self._verdicts[place.instance, number]
         sized = replace(row, verdict=judged.verdict, words=judged.words, band=judged.band or 0.0)
@@ -160,7 +161,11 @@ class Ranking:
     def _judged(self, place: Place, number: int) -> "_Judged":
         """By the promise first, then by the run's own budget."""
         service = self._services[number]
+        if why := place.cannot.get(service.candidate.id):
+            return _Judged("impossible", why, None)
         promised = self._promised(place, number)
+        if promised.verdict == "meets" and place.open:
+            promised = _Judged("undecided", place.open, promised.band)
         if service.meets is True or promised.verdict == "impossible":
             return promised
         if service.meets is False:
@@ -169,17 +174,18 @@ class Ranking:
 
     def _promised(self, place: Place, number: int) -> "_Judged":
         service, promise = self._services[number], self._asked.promise
-        if promise is None or self._bears(service, place.band):
-            return _Judged("meets", "", place.band)
+        slower, likely = place.slower(service.candidate.id), place.pace(service.candidate.id) - 1
+        if promise is None or self._bears(service, slower):
+            return _Judged("meets", "", slower)
         if service.seen_s is None or service.sure_s is None:
             return _Judged("undecided", _too_few(service, promise.name), None)
-        fastest_ms = 1e3 * service.seen_s * (1 - place.band)
+        fastest_ms = 1e3 * service.seen_s * (1 - place.faster(service.candidate.id))
         if promise.ms < fastest_ms:
-            alone = f"{promise.name} of the calls alone is {units.ms(1e3 * service.seen_s)} ms"
+            alone = f"{promise.name} of the calls alone is {units.ms(1e3 * service.seen_s * (1 + likely))} ms"
             return _Judged("impossible", f"{alone}, the limit {units.given(promise.ms)} ms", None)
         if place.band:
             words = f"the margin lies within {units.percent(place.band)}: {_measure(place)}"
-            return _Judged("undecided", words, 0.0 if self._bears(service, 0.0) else None)
+            return _Judged("undecided", words, likely if self._bears(service, likely) else None)
         seen, sure = units.ms(1e3 * service.seen_s), units.ms(1e3 * service.sure_s)
         words = f"{promise.name} of the calls alone: {seen} ms seen, under {sure} ms for certain"
         return _Judged("undecided", words, None)
@@ -217,7 +223,8 @@ class Ranking:
         return high
 
     def _billed(self, row: Row, instances: int, demand: Demand) -> Row:
-        place, asked, mean_s = row.place, self._asked, row.service.mean_s
+        place, asked = row.place, self._asked
+        likely_s = row.service.mean_s * place.pace(row.service.candidate.id)
         paid, servers = instances + asked.spare, instances * place.services
         highest = self._highest(self._services.index(row.service), servers, row.band)
         return replace(
@@ -225,8 +232,8 @@ class Ranking:
             instances=instances,
             spare=asked.spare,
             bill=bills.bill(paid, place.usd_per_hour, demand.mean_per_s, asked.egress, asked.hours_per_month),
-            busiest_load=demand.peak_per_s * mean_s / servers,
-            idle=max(0.0, 1 - demand.mean_per_s * mean_s / (paid * place.services)),
+            busiest_load=demand.peak_per_s * likely_s / servers,
+            idle=max(0.0, 1 - demand.mean_per_s * likely_s / (paid * place.services)),
             highest_per_s=highest,
             at_promise=bills.usd_per_million(paid * place.usd_per_hour, highest) if highest else None,
         )
@@ -243,4 +250,4 @@ def _too_few(service: Service, name: str) -> str:
 
 
 def _measure(place: Place) -> str:
-    return f"measure on it, about {units.usd(place.usd_per_hour)} (an hour)"
+    return f"measure on it, about {units.usd(place.usd_per_hour / 6)} (10 minutes)"

@@ -6,6 +6,7 @@ arrivals: arrivals.csv             # or a log: one timestamp in seconds a line
 p99_ms: 5                          # wait and service together; or p95_ms, or p50_ms
 spare: 1                           # instances that may fail without breaking the promise
 machines: [aws/c7i.*]              # left out: all sizes of the measured machine's family
+calibrations: [c7g.json]           # files of `costopt calibrate`, brought home from other machines
 egress: {bytes_per_response: 2000, usd_per_gb: 0.09}
 work: {hours: 8, usd_per_hour: 90}
 """
@@ -61,6 +62,7 @@ class Asked:
     egress: Egress | None = None
     work_usd: float = 0.0
     machines: tuple[str, ...] | None = None
+    calibrations: tuple[Path, ...] = ()
 
 
 class EgressSection(Section):
@@ -94,6 +96,7 @@ class TrafficFile(Section):
     egress: EgressSection | None = None
     work: WorkSection | None = None
     machines: Annotated[list[Text], Field(min_length=1)] | None = None
+    calibrations: list[Text] = Field(default_factory=list)
 
 
 def read(path: Path, book: Book, overrides: tuple[str, ...] = ()) -> Asked:
@@ -113,6 +116,7 @@ def read(path: Path, book: Book, overrides: tuple[str, ...] = ()) -> Asked:
         egress=None if file.egress is None else Egress(file.egress.bytes_per_response, file.egress.usd_per_gb),
         work_usd=0.0 if file.work is None else file.work.hours * file.work.usd_per_hour,
         machines=None if file.machines is None else _machines(file.machines, source, book),
+        calibrations=tuple(path.absolute().parent / one for one in file.calibrations),
     )
 
 
