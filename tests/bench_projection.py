@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from costopt import units
-from costopt.projecting import work
+from costopt.projecting import counting
 from costopt.projecting.calibrating import calibrated
 from costopt.projecting.fitting import Accuracy, accuracy, demand
 from costopt.projecting.trials import Trial, timed
@@ -27,7 +27,7 @@ def lines(folder: Path, threads: int = 1) -> Iterator[str]:
     rates = calibrated(CPU, threads, "", _silent)
     with tempfile.TemporaryDirectory() as scratch:
         seconds = timed([Trial(one.name, one.path, one.feed) for one in models], CPU, threads, Path(scratch), _silent)
-    foretold = {one.name: rates.seconds(demand(work.of_file(one.path, {}), rates.cache_bytes)) for one in models}
+    foretold = {one.name: rates.seconds(demand(counting.of_file(one.path, {}), rates.cache_bytes)) for one in models}
     yield _summary("references", [abs(error) for error in rates.errors.values()])
     yield told(accuracy([foretold[one.name] for one in models], [seconds[one.name] for one in models]))
     for one in sorted(models, key=lambda one: seconds[one.name]):

@@ -56,6 +56,7 @@ class _Last(nn.Module):
     def __init__(self, config: PretrainedConfig) -> None:
         super().__init__()
         self.model = AutoModel.from_config(config, attn_implementation="eager")  # type: ignore[no-untyped-call]
+        self.eval()
 
     def forward(self, given: Tensor) -> Tensor:
         out: Tensor = self.model(given).last_hidden_state

@@ -80,11 +80,13 @@ LAYERS = (
         "operators",
         "fused",
         "work",
+        "counting",
         "chains",
         "patterns",
         "references",
         "caches",
         "fitting",
+        "roofline",
     },
     {
         "capacity",
@@ -145,7 +147,9 @@ LAYERS = (
     {"traffic_sections"},
     {"calibration"},
     {"calibration_words"},
-    {"traffic_file", "places", "services"},
+    {"traffic_file", "services"},
+    {"paces"},
+    {"places"},
     {"plan_power"},
     {"spot_places", "sizes"},
     {"billing"},
@@ -216,8 +220,7 @@ MAY_LOAD_HEAVY = {
     "ties", "observed", "surgery", "importance", "allotment", "reconstruction", "layer_times", "rounding_errors",
     "any_width", "width_times", "residual", "sequences", "shortening", "sensitivity", "factorised",
     "folding", "four_bits", "columns", "program",
-    "fused", "work", "chains", "patterns", "references",
-    "calibrating",
+    "fused", "counting", "chains", "patterns", "references", "calibrating",
 }  # fmt: skip
 FOUNDATION = {"errors", "units", "timings", "records", "verdict", "measurements", "stats"}
 # Ideas that several plug-ins of a kind need, and that know nothing of any of them.

@@ -5,7 +5,7 @@ Each gives a run's folder; the rest is the same.
 """
 
 import datetime
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -46,6 +46,12 @@ MachineName = Annotated[
     str | None,
     typer.Option("--machine", help="What the measured machine is rented as: aws/c7i.large (--set machine.instance=)."),
 ]
+Calibrations = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--calibration", help="A file of `costopt calibrate`, from another machine or from here (repeatable)."
+    ),
+]
 Model = Annotated[Path | None, typer.Option("--model", help="A model file, in place of a run; with --measure.")]
 Measure = Annotated[bool, typer.Option("--measure", help="Time the model of --model here first, one request a call.")]
 Providers = Annotated[
@@ -77,6 +83,7 @@ def plan(
     run: RunName = None,
     config: TrafficConfig = None,
     machine: MachineName = None,
+    calibration: Calibrations = None,
     form: Form = PlanForm.table,
     out: Out = Path("runs"),
     overrides: Overrides = None,
@@ -134,7 +141,7 @@ def plan(
     _refuse_two_ways(run, model, measure, how)
     if config is None:
         raise UsageError("the traffic is not said: add --config traffic.yaml")
-    _of_measured(run, model, config, settings, how, out, form, quiet)
+    _of_measured(run, model, config, settings, tuple(calibration or ()), how, out, form, quiet)
 
 
 def _of_measured(
@@ -142,6 +149,7 @@ def _of_measured(
     model: Path | None,
     config: Path,
     settings: tuple[str, ...],
+    calibrations: tuple[Path, ...],
     how: How,
     out: Path,
     form: PlanForm,
@@ -153,6 +161,7 @@ def _of_measured(
 
     prices = book.current()
     asked = traffic_file.read(config, prices, settings)
+    asked = replace(asked, calibrations=(*asked.calibrations, *calibrations))
     journal = _of_run(str(run), out) if model is None else _of_model(model, asked, how, out, quiet)
     found = answer.of_journal(journal, asked, prices, datetime.date.today())
     print_text(_written(found, form))

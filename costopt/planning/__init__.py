@@ -7,6 +7,7 @@ simulation      one queue before several servers, request by request or in batch
 lanes           many such simulations side by side
 capacity        the load that a server may bear, for many candidates at once
 services        a run's candidates as servers; places: the machines that they could run on
+paces           how fast they would be on machines that are not here: calibrated, or projected from peak rates
 interruptions   spot: how often machines go, and what stands in; spot_places: the same machines on spot
 sizes           how many instances bear a rate
 uptime          how many of them are up, and when: always, as the traffic goes, or none while nothing comes

@@ -3,22 +3,26 @@
 import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from costopt import units
 from costopt.errors import UsageError
 from costopt.journal import Journal
 from costopt.judging.choose import judge
-from costopt.planning import bills, flips, places, plan_words, services
+from costopt.planning import bills, flips, paces, places, plan_words, services
 from costopt.planning.bills import BreakEven, Search
 from costopt.planning.commitment import Commitment
 from costopt.planning.flips import AccuracyFlip, PriceFlip, TrafficFlip
 from costopt.planning.following import Following, committed, following
+from costopt.planning.paces import Elsewhere
 from costopt.planning.ranking import VERDICTS, Ranking, Row, capacities_of
+from costopt.planning.services import Service
 from costopt.planning.spot_places import with_spot
 from costopt.planning.traffic_file import Asked
 from costopt.powering import plan_power
 from costopt.powering.footprints import Power
 from costopt.pricing.book import Book
+from costopt.projecting import calibration
 from costopt.records import Outcome, Plan, Run
 from costopt.verdict import Quote
 
@@ -75,7 +79,8 @@ def of_journal(journal: Journal, asked: Asked, book: Book, today: datetime.date)
     plan = journal.plan()
     if asked.price is not None:
         plan = replace(plan, price=asked.price)
-    return planned(journal.run(), plan, journal.outcomes(), journal.quote(plan), asked, book, today)
+    kept = journal.quote(plan)
+    return planned(journal.run(), plan, journal.outcomes(), kept, asked, book, today, journal.folder)
 
 
 def planned(
@@ -86,8 +91,11 @@ def planned(
     asked: Asked,
     book: Book,
     today: datetime.date,
+    folder: Path | None = None,
 ) -> Planned:
     """Rank every candidate on every machine for a traffic. `kept` is the price that the run was last judged at.
+
+    `folder` is the run's; without it nothing is projected onto other families of machines.
 
     Raises UsageError for a run that can't be planned with, ConfigError for machines that the book does not have.
     """
@@ -100,7 +108,8 @@ def planned(
             f"run {run.id} names no machine, so nothing can be priced: `costopt choose` with a budget file that has "
             "`machine: {instance: aws/c7i.large}` names one, as does --machine aws/c7i.large here"
         )
-    where = places.places(run, plan, quote, book, asked.machines)
+    others = None if folder is None else _elsewhere(run, outcomes, found, folder, asked)
+    where = places.places(run, plan, quote, book, asked.machines, others)
     if asked.data is not None:
         asked = replace(asked, egress=plan_power.egress(asked.data, quote))
     if asked.spot is not None:
@@ -137,6 +146,15 @@ def planned(
         ),
         power=power,
     )
+
+
+def _elsewhere(
+    run: Run, outcomes: Sequence[Outcome], found: Sequence[Service], folder: Path, asked: Asked
+) -> Elsewhere | None:
+    """What projections start from, where machines are asked for or calibrations given: it takes reading all files."""
+    if asked.machines is None and not asked.calibrations:
+        return None
+    return paces.elsewhere(run, outcomes, found, folder, tuple(calibration.read(one) for one in asked.calibrations))
 
 
 # ---------------------------------------------------------------------------------------- rows

@@ -3,16 +3,19 @@
 What was measured is one service alone on one machine, whatever number of its cores it used. A machine of the same
 family with more vCPUs runs as many of them side by side as it has times the cores; that they don't disturb one another
 is assumed, not measured, so such a machine's times are `projected`, within a band. So are those of the machine that the
-run names, where its processor is of another maker than the one that was timed. Nothing is projected onto another
-family: what a core of another kind makes of a model is not known until it was measured there.
+run names, where its processor is of another maker than the one that was timed.
+
+Machines of other families are planned with where they are asked for: `calibrated` where a file of `costopt calibrate`
+came from there, `projected` from peak rates where only their chip is known (`paces`).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from costopt.errors import ConfigError
 from costopt.planning.interruptions import Interrupted
+from costopt.planning.paces import Elsewhere
 from costopt.pricing import terms
 from costopt.pricing.book import Book
 from costopt.pricing.families import may_be, size_of
@@ -20,7 +23,7 @@ from costopt.pricing.offers import Offer
 from costopt.records import Plan, Run, Spec
 from costopt.verdict import Quote
 
-Label = Literal["measured", "projected"]
+Label = Literal["measured", "calibrated", "projected"]
 
 BAND = 0.35
 """How far a projected time may be off, either way. Carried over from GPUs: the times of 54 fp32 transformer runs on 7
@@ -28,13 +31,26 @@ GPUs, foretold by a roofline with one derating factor, were off by 17 % on avera
 the labels published with NeuSight, Lee et al., ASPLOS 2025). For sizes of one CPU family no such figures are known
 to us: it stands for neighbours that share caches, memory and the network."""
 
+CALIBRATED_BAND = 0.25
+"""The same for calibrated times: of 37 models held out, on the machine that was calibrated, the worst was off by 25 %
+and the median by 6 % (`python -m tests.bench --only projection`, one core of an AMD EPYC, 2026-11-22)."""
+
+FORETOLD = "of 37 models held out, its worst error was 25 %, the median 5.8 % (one core of an AMD EPYC, 2026-11-22)"
+"""How far the method was off where both sides are known."""
+
+BANDS: Mapping[Label, float] = {"measured": 0.0, "calibrated": CALIBRATED_BAND, "projected": BAND}
+
 THE_MACHINE = "the machine of the run"
 """What a machine without a name is called."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A machine that serves: `services` side by side on each instance, at `usd_per_hour` each; `spot` are its terms."""
+    """A machine that serves: `services` side by side on each instance, at `usd_per_hour` each; `spot` are its terms.
+
+    `paces` are candidates' times there over those measured, by id, where they are not the same; `cannot` says why a
+    candidate can't run there, `open` why nothing that follows from them is certain.
+    """
 
     instance: str
     usd_per_hour: float
@@ -44,6 +60,9 @@ class Place:
     source: str = ""
     as_of: str = ""
     spot: Interrupted | None = None
+    paces: Mapping[str, float] = field(default_factory=dict)
+    cannot: Mapping[str, str] = field(default_factory=dict)
+    open: str = ""
 
     @property
     def name(self) -> str:
@@ -58,7 +77,19 @@ class Place:
     @property
     def band(self) -> float:
         """How far its times may be off, as a share."""
-        return 0.0 if self.label == "measured" else BAND
+        return BANDS[self.label]
+
+    def pace(self, candidate_id: str) -> float:
+        """The likely time of a candidate's call there, over that of a measured one."""
+        return self.paces.get(candidate_id, 1.0)
+
+    def slower(self, candidate_id: str) -> float:
+        """By which share calls are slower there than measured at most; below 0 where they are faster for certain."""
+        return self.pace(candidate_id) * (1 + self.band) - 1
+
+    def faster(self, candidate_id: str) -> float:
+        """By which share they are faster than measured at most; below 0 where they are slower for certain."""
+        return 1 - self.pace(candidate_id) * (1 - self.band)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +100,13 @@ class Places:
     left_out: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
-def places(run: Run, plan: Plan, quote: Quote, book: Book, wanted: Sequence[str] | None) -> Places:
-    """The machines that are `wanted`; without any, the measured one and its family's other sizes.
+def places(
+    run: Run, plan: Plan, quote: Quote, book: Book, wanted: Sequence[str] | None, others: Elsewhere | None = None
+) -> Places:
+    """The machines that are `wanted`; without any, the measured one, its family's other sizes, and calibrated ones.
 
-    `quote` is the price of the run's machine. Raises ConfigError for wanted machines where that one has no name.
+    `quote` is the price of the run's machine, `others` what is known of other families. Raises ConfigError for wanted
+    machines where that one has no name.
     """
     own = quote.instance
     if not own:
@@ -82,8 +116,8 @@ def places(run: Run, plan: Plan, quote: Quote, book: Book, wanted: Sequence[str]
     region = _region(plan.price)
     found: list[Place] = []
     reasons: dict[str, list[str]] = {}
-    for instance in _family(book, own) if wanted is None else wanted:
-        one = _place(instance, run, plan, quote, book, region)
+    for instance in _considered(book, own, others) if wanted is None else wanted:
+        one = _place(instance, run, plan, quote, book, region, others)
         if isinstance(one, Place):
             found.append(one)
         else:
@@ -104,7 +138,14 @@ def _family(book: Book, own: str) -> list[str]:
     return [own, *(one for one in sizes if one != own)]
 
 
-def _place(instance: str, run: Run, plan: Plan, quote: Quote, book: Book, region: str | None) -> Place | str:
+def _considered(book: Book, own: str, others: Elsewhere | None) -> list[str]:
+    calibrated = () if others is None else others.instances()
+    return list(dict.fromkeys((*_family(book, own), *calibrated)))
+
+
+def _place(
+    instance: str, run: Run, plan: Plan, quote: Quote, book: Book, region: str | None, others: Elsewhere | None
+) -> Place | str:
     """A machine to plan with, or the reason why it is left out."""
     own, cores = quote.instance, run.machine.cores
     offer = _offer(book, instance, _region_of(book, own, region))
@@ -113,7 +154,10 @@ def _place(instance: str, run: Run, plan: Plan, quote: Quote, book: Book, region
         price: Quote | str = quote
     else:
         here, there = size_of(own), size_of(instance)
-        if here is None or there is None or here.family != there.family:
+        strange = here is None or there is None or here.family != there.family
+        if others is not None and (strange or instance in others.instances()):
+            return _elsewhere(instance, run, plan, book, others)
+        if strange:
             return f"another family than {own}, not measured there: run `costopt compress` there"
         if offer is None:
             return "no price in the region of the run's machine"
@@ -130,6 +174,31 @@ def _place(instance: str, run: Run, plan: Plan, quote: Quote, book: Book, region
     label: Label = "measured" if the_same else "projected"
     services = 1 if offer is not None and offer.accelerator else vcpus // cores
     return Place(instance, price.usd_per_hour, vcpus, services, label, price.source, price.as_of)
+
+
+def _elsewhere(instance: str, run: Run, plan: Plan, book: Book, others: Elsewhere) -> Place | str:
+    """A machine of another family, at its price in whatever region the book has it in."""
+    offer = _offer(book, instance, None)
+    if offer is None:
+        return "no price"
+    vcpus = offer.vcpus or 0
+    if not (vcpus or offer.accelerator):
+        return "its vCPUs are not known"
+    if not offer.accelerator and vcpus < run.machine.cores:
+        return f"fewer vCPUs than the {run.machine.cores} cores that were measured"
+    price, paced = _priced(offer, plan.price), others.at(offer, vcpus)
+    if isinstance(price, str):
+        return price
+    if isinstance(paced, str):
+        return paced
+    services = max(offer.accelerator_count, 1) if offer.accelerator else others.fitting(offer, vcpus)
+    if not services:
+        return f"too little memory: {offer.memory_gib:g} GiB"
+    label: Label = "calibrated" if paced.calibrated else "projected"
+    return Place(
+        instance, price.usd_per_hour, vcpus, services, label, price.source, price.as_of,
+        paces=paced.paces, cannot=paced.cannot, open=paced.open,
+    )  # fmt: skip
 
 
 def _offer(book: Book, instance: str, region: str | None) -> Offer | None:

@@ -52,8 +52,9 @@ def not_met(rows: Sequence[Row], left_out: Sequence[tuple[str, tuple[str, ...]]]
     match nearest.verdict:
         case "impossible":
             seen_ms, limit = 1e3 * (nearest.service.seen_s or 0.0), 0.0 if asked.promise is None else asked.promise.ms
-            times = units.ratio(seen_ms / limit) if limit else "far"
-            return f"Impossible on any number of these machines: the nearest, {who}: {nearest.words} ({times} too slow)"
+            seen_ms *= nearest.place.pace(nearest.service.candidate.id)
+            late = f" ({units.ratio(seen_ms / limit)} too slow)" if limit and seen_ms > limit else ""
+            return f"Impossible on any number of these machines: the nearest, {who}: {nearest.words}{late}"
         case "undecided":
             return f"Nothing meets this for certain: the nearest, {who}, is undecided ({nearest.words})"
         case _ if nearest.service.meets is True:

@@ -84,7 +84,7 @@ class Row:
         return (self.instances or 0) + self.spare
 
     @property
-    def key(self) -> tuple[float, tuple[float, ...], bool, float, str, str]:
+    def key(self) -> tuple[float, tuple[float, ...], float, float, str, str]:
         """Cheap first; of equal bills the simplest, then what was measured, then the faster. Names only break ties.
 
         Bills are equal to twelve digits: two machines at half the price are the same money, but not always the same
@@ -95,7 +95,7 @@ class Row:
         return (
             usd,
             service.complexity,
-            place.label == "projected",
+            place.band,
             service.mean_s,
             service.id,
             place.name,
@@ -233,7 +233,8 @@ class Ranking:
 
     def _row(self, place: Place, number: int, up: Uptime) -> Row:
         service, judged = self._services[number], self._verdicts[place.name, number]
-        saturated = bills.usd_per_million(place.usd_per_hour, place.services * service.batch / service.mean_s)
+        per_s = place.services * service.batch / (service.mean_s * place.pace(service.id))
+        saturated = bills.usd_per_million(place.usd_per_hour, per_s)
         row = Row(service, place, judged.verdict, judged.words, judged.band or 0.0, saturated=saturated)
         if judged.band is None:
             return row
@@ -250,9 +251,13 @@ class Ranking:
     def _judged(self, place: Place, number: int) -> "_Judged":
         """By the promise first, then by the run's own budget."""
         service = self._services[number]
+        if why := place.cannot.get(service.candidate.id):
+            return _Judged("impossible", why, None)
         promised = self._promised(place, number)
         if promised.verdict == "meets" and self._runs_short(place):
             promised = _Judged("undecided", _SHORT, promised.band)
+        if promised.verdict == "meets" and place.open:
+            promised = _Judged("undecided", place.open, promised.band)
         if service.meets is True or promised.verdict == "impossible":
             return promised
         if service.meets is False:
@@ -267,18 +272,19 @@ class Ranking:
 
     def _promised(self, place: Place, number: int) -> "_Judged":
         service, promise = self._services[number], self._asked.promise
-        if promise is None or self._bears(service, place.band):
-            return _Judged("meets", "", place.band)
+        slower, likely = place.slower(service.candidate.id), place.pace(service.candidate.id) - 1
+        if promise is None or self._bears(service, slower):
+            return _Judged("meets", "", slower)
         if service.seen_s is None or service.sure_s is None:
             return _Judged("undecided", _too_few(service, promise.name), None)
         wait_s = service.batching.max_wait_s
-        if promise.ms < 1e3 * (service.seen_s * (1 - place.band) + wait_s):
+        if promise.ms < 1e3 * (service.seen_s * (1 - place.faster(service.id)) + wait_s):
             wait = f" after a wait of {units.ms(1e3 * wait_s)} ms for a full batch" if wait_s else ""
-            alone = f"{promise.name} of the calls alone is {units.ms(1e3 * service.seen_s)} ms{wait}"
+            alone = f"{promise.name} of the calls alone is {units.ms(1e3 * service.seen_s * (1 + likely))} ms{wait}"
             return _Judged("impossible", f"{alone}, the limit {units.given(promise.ms)} ms", None)
         if place.band:
             words = f"the margin lies within {units.percent(place.band)}: {_measure(place)}"
-            return _Judged("undecided", words, 0.0 if self._bears(service, 0.0) else None)
+            return _Judged("undecided", words, likely if self._bears(service, likely) else None)
         seen, sure = units.ms(1e3 * service.seen_s), units.ms(1e3 * service.sure_s)
         words = f"{promise.name} of the calls alone: {seen} ms seen, under {sure} ms for certain"
         return _Judged("undecided", words, None)
@@ -298,7 +304,7 @@ class Ranking:
         fleet = self._fleet(row, instances)
         month = self._billing.month(fleet, up, asleep=asleep)
         highest = self._sizes.highest(fleet.number, servers, row.band)
-        full_s = service.mean_s / service.batch
+        full_s = service.mean_s * place.pace(service.id) / service.batch
         billed = replace(
             row,
             instances=instances,
@@ -345,4 +351,4 @@ def _too_few(service: Service, name: str) -> str:
 
 
 def _measure(place: Place) -> str:
-    return f"measure on it, about {units.usd(place.usd_per_hour)} (an hour)"
+    return f"measure on it, about {units.usd(place.usd_per_hour / 6)} (10 minutes)"

@@ -7,6 +7,7 @@ p99_ms: 5                          # wait and service together; or p95_ms, or p5
 spare: 1                           # instances that may fail without breaking the promise
 machine: {instance: aws/c7i.large} # as in a budget file; left out: the machine of the run
 machines: [aws/c7i.*]              # left out: all sizes of the measured machine's family
+calibrations: [c7g.json]           # files of `costopt calibrate`, brought home from other machines
 egress: {bytes_per_response: 2000, usd_per_gb: 0.09}
 work: {hours: 8, usd_per_hour: 90}
 energy: {grid: FRA, co2_kg_per_month: 50}      # these two: powering.energy_file
@@ -107,6 +108,7 @@ class Asked:
     spot: Spot | None = None
     extras: Extras = NOTHING
     committed: Committed | None = None
+    calibrations: tuple[Path, ...] = ()
 
 
 class TrafficFile(Section):
@@ -125,6 +127,7 @@ class TrafficFile(Section):
     work: WorkSection | None = None
     machine: MachineSection | None = None
     machines: Annotated[list[Text], Field(min_length=1)] | None = None
+    calibrations: list[Text] = Field(default_factory=list)
     energy: EnergySection | None = None
     data: DataSection | None = None
     batching: BatchingSection = BatchingSection()
@@ -167,6 +170,7 @@ def read(path: Path, book: Book, overrides: tuple[str, ...] = ()) -> Asked:
         spot=_spot(file.spot),
         extras=Extras(_load_balancer(file, source), _storage(file.storage), _registry(file.registry)),
         committed=None if file.committed is None else Committed(file.committed.discount, file.committed.hours),
+        calibrations=tuple(path.absolute().parent / one for one in file.calibrations),
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 
 from costopt import machine
-from costopt.projecting import work
+from costopt.projecting import counting
 from costopt.projecting.caches import last_cache_bytes
 from costopt.projecting.calibration import SCHEMA, Calibration, signed
 from costopt.projecting.fitting import CACHE_BYTES, demand, fitted, predicted_s
@@ -28,7 +28,7 @@ def calibrated(provider: Spec, threads: int, instance: str, tell: Callable[[str]
     with tempfile.TemporaryDirectory(prefix="costopt-") as name:
         trials = list(written(Path(name)))
         seconds = timed(trials, provider, threads, Path(name), tell)
-        asked = {one.name: demand(work.of_file(one.path, {}), cache_bytes) for one in trials if one.name in seconds}
+        asked = {one.name: demand(counting.of_file(one.path, {}), cache_bytes) for one in trials if one.name in seconds}
     rates = fitted([asked[name] for name in seconds], list(seconds.values()))
     return signed(
         Calibration(

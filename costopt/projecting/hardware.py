@@ -123,6 +123,11 @@ def carried_by(offer: Offer) -> Carried | None:
     return Carried(chips()[cores.core], max(size.vcpus // cores.vcpus_per_core, 1))
 
 
+def vcpus_per_core(chip: Chip) -> int:
+    """How many vCPUs the providers sell one core of this kind as; 1 where none of them is known to."""
+    return next((one.vcpus_per_core for one in _FAMILIES.values() if one.core == chip.name), 1)
+
+
 @functools.cache
 def chips(path: Path = CSV) -> Mapping[str, Chip]:
     """The table's rows by name, in their order. Raises ValueError for a row that breaks the rules, naming it."""
