@@ -15,9 +15,6 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 import onnx
-import onnx_ir
-from onnx_ir.passes import Sequential
-from onnx_ir.passes.common import NameFixPass, RemoveUnusedOpsetsPass, TopologicalSortPass
 
 from costopt import graph
 from costopt.errors import CandidateError, NotApplicable
@@ -109,6 +106,10 @@ def tidied(model: onnx.ModelProto) -> onnx.ModelProto:
 
     ONNX Runtime's tools append nodes at the end, tell nodes apart by their names, and declare every domain there is.
     """
+    import onnx_ir  # takes a quarter of a second, and a plan reads graphs without it
+    from onnx_ir.passes import Sequential
+    from onnx_ir.passes.common import NameFixPass, RemoveUnusedOpsetsPass, TopologicalSortPass
+
     tidy = Sequential(TopologicalSortPass(), NameFixPass(), RemoveUnusedOpsetsPass())(onnx_ir.from_proto(model))
     return onnx_ir.to_proto(tidy.model)
 

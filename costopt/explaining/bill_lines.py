@@ -54,7 +54,7 @@ def million(row: Row) -> Section:
 
 def _million(row: Row) -> Iterator[Line]:
     place = row.place
-    values = {"price": place.usd_per_hour, "seconds": row.service.mean_s, "services": place.services}
+    values = {"price": place.usd_per_hour, "seconds": row.mean_s, "services": place.services}
     batch = "" if row.service.batch == 1 else " / batch"
     formula = f"price / {SECONDS_PER_HOUR} * seconds{batch} / services * {MILLION}"
     values["batch"] = row.service.batch

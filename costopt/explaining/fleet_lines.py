@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from costopt import units
 from costopt.explaining.lines import Line, Section, derived, filled
 from costopt.planning import theory
-from costopt.planning.places import BAND
 from costopt.planning.ranking import Row
 from costopt.planning.traffic_file import Asked, Promise
 
@@ -34,17 +33,25 @@ def calls(row: Row, asked: Asked) -> Section:
 def _calls(row: Row, promise: Promise | None) -> Iterator[Line]:
     service, label = row.service, row.place.label
     source = f"{units.count(service.seen)} calls in this run"
-    yield Line("mean call", "mean of the calls", "", 1e3 * service.mean_s, "ms", label, source)
+    pace = row.place.pace(service.id)
+    yield Line("mean call", _paced("mean of the calls", pace), "", 1e3 * row.mean_s, "ms", label, source)
     if promise is not None and service.seen_s is not None and service.sure_s is not None:
         seen, sure = f"{promise.name} of the calls, seen", f"{promise.name} of the calls, sure"
-        yield Line(seen, "by nearest rank", "", 1e3 * service.seen_s, "ms", label, source)
-        yield Line(sure, "upper bound at 99 %, by order of the calls", "", 1e3 * service.sure_s, "ms", label, source)
-    if row.band:
-        values = {"mean": 1e3 * service.mean_s, "band": row.band}
+        yield Line(seen, _paced("by nearest rank", pace), "", 1e3 * pace * service.seen_s, "ms", label, source)
+        bound = _paced("upper bound at 99 %, by order of the calls", pace)
+        yield Line(sure, bound, "", 1e3 * pace * service.sure_s, "ms", label, source)
+    sized_s = service.mean_s * (1 + row.band)
+    if row.place.band and sized_s > row.mean_s:
+        values = {"mean": 1e3 * row.mean_s, "band": row.place.band}
         yield filled(
-            "mean call, sized for", "mean * (1 + band)", values, 1e3 * service.mean_s * (1 + row.band), "ms", label,
-            f"a band of {units.percent(BAND)}, not measured on this machine",
+            "mean call, sized for", "mean * (1 + band)", values, 1e3 * sized_s, "ms", label,
+            f"a band of {units.percent(row.place.band)}, not measured on this machine",
         )  # fmt: skip
+
+
+def _paced(words: str, pace: float) -> str:
+    """With how much slower or faster the machine is than the one that was timed."""
+    return words if pace == 1 else f"{words}, {units.ratio(pace)} as long there"
 
 
 def fleet(row: Row, asked: Asked) -> Section:
@@ -74,7 +81,7 @@ def _fleet(row: Row, asked: Asked) -> Iterator[Line]:
     yield filled(
         "offered load a",
         f"rate * seconds{_batch(row)}",
-        {"rate": peak, "seconds": row.service.mean_s, "batch": row.service.batch},
+        {"rate": peak, "seconds": row.mean_s, "batch": row.service.batch},
         offered,
         "Erlang",
         derived(row.place.label),
@@ -146,7 +153,7 @@ def _paid(row: Row, asked: Asked) -> Iterator[Line]:
     if row.idle is not None and row.mean_paid is not None:
         values = {
             "mean": asked.demand.mean_per_s,
-            "seconds": row.service.mean_s,
+            "seconds": row.mean_s,
             "paid": row.mean_paid,
             "services": row.place.services,
             "batch": row.service.batch,

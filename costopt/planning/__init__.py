@@ -15,6 +15,7 @@ bills           what a month costs, line by line, and when compressing has paid 
 billing         a fleet's month: uptime, spot and prices together
 commitment      which machines of a fleet to commit to at a discount
 ranking         every candidate on every machine, sized and billed; the cheapest that keeps the promise
+kinds           which kind of hardware wins, and which machines only a measurement tells apart
 flips           the traffic, the price and the limit on accuracy at which the choice would be another
 following       what machines bring that come and go, sleep, are on spot or committed to
 answer          the whole of `costopt plan`; plan_words in sentences, plan_sheet for people, plan_facts for programs

@@ -14,6 +14,7 @@ from costopt.planning.bills import BreakEven, Search
 from costopt.planning.commitment import Commitment
 from costopt.planning.flips import AccuracyFlip, PriceFlip, TrafficFlip
 from costopt.planning.following import Following, committed, following
+from costopt.planning.kinds import Open, not_told_apart
 from costopt.planning.paces import Elsewhere
 from costopt.planning.ranking import VERDICTS, Ranking, Row, capacities_of
 from costopt.planning.services import Service
@@ -22,6 +23,7 @@ from costopt.planning.traffic_file import Asked
 from costopt.powering import plan_power
 from costopt.powering.footprints import Power
 from costopt.pricing.book import Book
+from costopt.pricing.families import may_be
 from costopt.projecting import calibration
 from costopt.records import Outcome, Plan, Run
 from costopt.verdict import Quote
@@ -67,6 +69,7 @@ class Planned:
     by_traffic: tuple[TrafficFlip, ...]
     by_price: PriceFlip | None
     by_accuracy: tuple[AccuracyFlip, ...]
+    not_told_apart: tuple[Open, ...]
     following: Following | None
     commitment: Commitment | None
     left_out: tuple[tuple[str, tuple[str, ...]], ...]
@@ -108,7 +111,7 @@ def planned(
             f"run {run.id} names no machine, so nothing can be priced: `costopt choose` with a budget file that has "
             "`machine: {instance: aws/c7i.large}` names one, as does --machine aws/c7i.large here"
         )
-    others = None if folder is None else _elsewhere(run, outcomes, found, folder, asked)
+    others = None if folder is None else _elsewhere(run, outcomes, found, quote, folder, asked)
     where = places.places(run, plan, quote, book, asked.machines, others)
     if asked.data is not None:
         asked = replace(asked, egress=plan_power.egress(asked.data, quote))
@@ -136,6 +139,7 @@ def planned(
         compressing=None if choice is None else compressing(choice, original, checked, asked, search),
         by_traffic=() if choice is None else flips.by_traffic(ranking, asked.demand, choice),
         by_price=None if choice is None else flips.by_price(choice, shown),
+        not_told_apart=() if choice is None else not_told_apart(ranking, choice, checked),
         by_accuracy=() if choice is None else flips.by_accuracy(ranking, choice),
         following=None if choice is None else following(ranking, choice, asked),
         commitment=None if choice is None else committed(ranking, choice, asked),
@@ -149,10 +153,10 @@ def planned(
 
 
 def _elsewhere(
-    run: Run, outcomes: Sequence[Outcome], found: Sequence[Service], folder: Path, asked: Asked
+    run: Run, outcomes: Sequence[Outcome], found: Sequence[Service], quote: Quote, folder: Path, asked: Asked
 ) -> Elsewhere | None:
-    """What projections start from, where machines are asked for or calibrations given: it takes reading all files."""
-    if asked.machines is None and not asked.calibrations:
+    """What projections start from, where there is something to project: it takes reading all files."""
+    if asked.machines is None and not asked.calibrations and may_be(quote.instance, run.machine.cpu):
         return None
     return paces.elsewhere(run, outcomes, found, folder, tuple(calibration.read(one) for one in asked.calibrations))
 

@@ -194,24 +194,25 @@ def elsewhere(
     from costopt.projecting.counting import of_file  # loads onnx and ONNX Runtime
 
     measured = {one.candidate.id: one for one in outcomes if isinstance(one, Measured)}
-    sizes = _sizes(run, folder)
+    rows = _rows(folder)
     known: list[Known] = []
     unclear: dict[str, str] = {}
-    counted: dict[str, tuple[Work, ...]] = {}
+    counted: dict[tuple[str, int], tuple[Work, ...]] = {}
     for service in services:
         found = measured[service.candidate.id]
-        path = found.artifact.path
+        path, batch = found.artifact.path, service.batch
         try:
-            if path not in counted:
-                counted[path] = of_file(folder / path, sizes)
+            if (path, batch) not in counted:
+                counted[path, batch] = of_file(folder / path, _sizes(run, rows, batch))
         except (CandidateError, OSError) as problem:
             unclear[service.candidate.id] = f"its file can't be counted: {problem}"
             continue
-        if missing := unknown(counted[path]):
+        works = counted[path, batch]
+        if missing := unknown(works):
             named = ", ".join(f"{count} {kind}" for kind, count in missing.items())
             unclear[service.candidate.id] = f"what these nodes do is not known: {named}"
             continue
-        known.append(Known(service, counted[path], found.artifact.size_bytes, found.peak_memory_bytes))
+        known.append(Known(service, works, found.artifact.size_bytes, found.peak_memory_bytes))
     return Elsewhere(run.machine, core_of(run.machine), tuple(known), unclear, calibrations)
 
 
@@ -232,11 +233,15 @@ class _Prepared:
     evaluation: Samples
 
 
-def _sizes(run: Run, folder: Path) -> Mapping[str, int]:
-    """Sizes of the inputs' open axes in one call: a batch of 1, the others as in the run's own data."""
-    sizes = {spec.shape[0]: 1 for spec in run.graph.inputs if spec.shape and isinstance(spec.shape[0], str)}
+def _rows(folder: Path) -> Mapping[str, tuple[int, ...]]:
+    """The shape of one sample of each input, as the run's own data have it; empty where that was not kept."""
     path = folder / "prepared.json"
-    rows = {one.name: one.row for one in stored(_Prepared, path).evaluation.inputs} if path.is_file() else {}
+    return {one.name: one.row for one in stored(_Prepared, path).evaluation.inputs} if path.is_file() else {}
+
+
+def _sizes(run: Run, rows: Mapping[str, tuple[int, ...]], batch: int) -> Mapping[str, int]:
+    """Sizes of the inputs' open axes in one call: its batch, the others as in the run's own data."""
+    sizes = {spec.shape[0]: batch for spec in run.graph.inputs if spec.shape and isinstance(spec.shape[0], str)}
     for spec in run.graph.inputs:
         for axis, size in zip(spec.shape[1:], rows.get(spec.name, ()), strict=False):
             sizes[str(axis)] = size

@@ -10,12 +10,12 @@ came from there, `projected` from peak rates where only their chip is known (`pa
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from costopt.errors import ConfigError
 from costopt.planning.interruptions import Interrupted
-from costopt.planning.paces import Elsewhere
+from costopt.planning.paces import Elsewhere, Paced
 from costopt.pricing import terms
 from costopt.pricing.book import Book
 from costopt.pricing.families import may_be, size_of
@@ -49,7 +49,8 @@ class Place:
     """A machine that serves: `services` side by side on each instance, at `usd_per_hour` each; `spot` are its terms.
 
     `paces` are candidates' times there over those measured, by id, where they are not the same; `cannot` says why a
-    candidate can't run there, `open` why nothing that follows from them is certain.
+    candidate can't run there, `open` why nothing that follows from them is certain. `accelerator` is what serves in
+    the processor's place, "" where that serves itself.
     """
 
     instance: str
@@ -63,6 +64,7 @@ class Place:
     paces: Mapping[str, float] = field(default_factory=dict)
     cannot: Mapping[str, str] = field(default_factory=dict)
     open: str = ""
+    accelerator: str = ""
 
     @property
     def name(self) -> str:
@@ -172,8 +174,18 @@ def _place(
         return f"fewer vCPUs than the {cores} cores that were measured"
     the_same = instance == own and vcpus == cores and may_be(instance, run.machine.cpu)
     label: Label = "measured" if the_same else "projected"
-    services = 1 if offer is not None and offer.accelerator else vcpus // cores
-    return Place(instance, price.usd_per_hour, vcpus, services, label, price.source, price.as_of)
+    accelerator = "" if offer is None else offer.accelerator
+    services = 1 if accelerator else vcpus // cores
+    place = Place(
+        instance, price.usd_per_hour, vcpus, services, label, price.source, price.as_of, accelerator=accelerator
+    )
+    return place if offer is None or may_be(instance, run.machine.cpu) else _of_another_maker(place, offer, others)
+
+
+def _of_another_maker(place: Place, offer: Offer, others: Elsewhere | None) -> Place:
+    """A machine of the family that the run names, but whose processor was not timed: paced where both are known."""
+    paced = None if others is None else others.at(offer, place.vcpus)
+    return replace(place, paces=paced.paces, cannot=paced.cannot) if isinstance(paced, Paced) else place
 
 
 def _elsewhere(instance: str, run: Run, plan: Plan, book: Book, others: Elsewhere) -> Place | str:
@@ -197,7 +209,7 @@ def _elsewhere(instance: str, run: Run, plan: Plan, book: Book, others: Elsewher
     label: Label = "calibrated" if paced.calibrated else "projected"
     return Place(
         instance, price.usd_per_hour, vcpus, services, label, price.source, price.as_of,
-        paces=paced.paces, cannot=paced.cannot, open=paced.open,
+        paces=paced.paces, cannot=paced.cannot, open=paced.open, accelerator=offer.accelerator,
     )  # fmt: skip
 
 

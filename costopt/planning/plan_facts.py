@@ -42,6 +42,10 @@ def facts(planned: Planned) -> Facts:
         },
         "following": None if planned.following is None else asdict(planned.following),
         "commitment": None if planned.commitment is None else asdict(planned.commitment),
+        "not_told_apart": [
+            {**_pair(one.row), "usd_per_month": {"low": one.least_usd, "high": one.most_usd}}
+            for one in planned.not_told_apart
+        ],
         "rows": [_row(row) for row in planned.rows],
         "left_out": [{"reason": why, "machines": names} for why, names in planned.left_out],
         "notes": planned.notes,
@@ -98,6 +102,8 @@ def _row(row: Row) -> Facts:
         "interruptions_per_month": None if place.spot is None else place.spot.per_month,
         "label": place.label,
         "band": place.band,
+        "pace": place.pace(candidate.id),
+        "accelerator": place.accelerator,
         "services_per_instance": place.services,
         "verdict": row.verdict,
         "reason": row.words,

@@ -1,7 +1,7 @@
 """A plan as a person reads it: the answer, a table of the best pairs, and what would change it."""
 
 from costopt import units
-from costopt.planning import following
+from costopt.planning import following, kinds
 from costopt.planning.answer import Planned
 from costopt.planning.extra_lines import NOTHING
 from costopt.planning.flips import AccuracyFlip, TrafficFlip
@@ -32,6 +32,7 @@ def sheet(planned: Planned) -> Sheet:
             Paragraph("Following the traffic", _following(planned)),
             Paragraph("The bill", _bill(planned)),
             Paragraph("Energy and carbon of the chosen one", _energy(planned)),
+            Paragraph("Which hardware wins here", tuple(kinds.sentences(planned.rows))),
             Paragraph("What would change the choice", tuple(_changes(planned))),
             Paragraph("Ruled out, or not certain", _others(planned)),
             Paragraph("Machines left out", tuple(f"{_named(names)}: {why}" for why, names in planned.left_out)),
@@ -188,6 +189,8 @@ def _changes(planned: Planned) -> list[str]:
     if flip is not None:
         told.append(f"price: {fleet(flip.row)} with {flip.row.service.name} {_when(flip.factor)}")
     told.extend(_accuracy(one, planned) for one in planned.by_accuracy)
+    if planned.not_told_apart:
+        told.append(kinds.in_words(planned.not_told_apart))
     return told
 
 
@@ -225,7 +228,7 @@ def _others(planned: Planned) -> tuple[str, ...]:
     """Each candidate that meets on none of the machines, once; of the others, the rows shown that don't meet."""
     meeting = {row.service.candidate.id for row in planned.rows if row.verdict == "meets"}
     words: dict[str, str] = {}
-    for row in planned.rows:
+    for row in sorted(planned.rows, key=lambda row: row.service.id in row.place.cannot):
         if row.service.candidate.id not in meeting:
             words.setdefault(row.service.candidate.id, f"{row.service.name}: {row.verdict}: {row.words}")
     here = [

@@ -8,7 +8,7 @@ from costopt import units
 from costopt.measuring import noise_rules
 from costopt.planning.bills import BreakEven, Search
 from costopt.planning.demand import BURSTY
-from costopt.planning.places import BAND
+from costopt.planning.places import BAND, CALIBRATED_BAND, FORETOLD
 from costopt.planning.ranking import VERDICTS, Row
 from costopt.planning.services import Service
 from costopt.planning.traffic_file import Asked
@@ -107,11 +107,7 @@ def notes(run: Run, plan: Plan, quote: Quote, asked: Asked, rows: Sequence[Row],
         yield f"measured: {timed}, which the run takes to be {name}"
     else:
         yield f"{timed}, and {name} has a processor of {maker_of(name)}: nothing here was measured on one"
-    if any(row.place.label == "projected" for row in rows):
-        yield (
-            f"projected: services as measured side by side, {units.percent(BAND)} slower or faster; sized for slower. "
-            "Measure on the machine before you rent many"
-        )
+    yield from _about_projections(rows)
     if plan.data.made_up:
         yield made_up.NOTE
     if all(row.service.is_original for row in rows):
@@ -122,6 +118,26 @@ def notes(run: Run, plan: Plan, quote: Quote, asked: Asked, rows: Sequence[Row],
     yield from _about_spot(rows)
     yield from _about_ties(rows)
     yield from _about_price(plan, quote, rows, today)
+
+
+def _about_projections(rows: Sequence[Row]) -> Iterator[str]:
+    """What times that were not measured rest on, and how far they may be off."""
+    places = {row.place.instance: row.place for row in rows}.values()
+    if any(one.label == "projected" for one in places):
+        yield (
+            f"projected: services as measured side by side, {units.percent(BAND)} slower or faster; sized for slower. "
+            "Measure on the machine before you rent many"
+        )
+    if any(one.label == "projected" and one.paces for one in places):
+        yield (
+            "projected onto another processor or accelerator: the time measured here times the proportion of two "
+            "rooflines, from peak rates; not held against one by us. `costopt calibrate` there narrows it"
+        )
+    if any(one.label == "calibrated" for one in places):
+        yield (
+            f"calibrated: by the rates that `costopt calibrate` fitted there, {units.percent(CALIBRATED_BAND)} slower "
+            f"or faster; {FORETOLD}"
+        )
 
 
 def _about_traffic(asked: Asked) -> Iterator[str]:

@@ -74,6 +74,11 @@ class Row:
     footprint: Footprint | None = None
 
     @property
+    def mean_s(self) -> float:
+        """The mean call on this machine in seconds, as likely as not."""
+        return self.service.mean_s * self.place.pace(self.service.id)
+
+    @property
     def on_average(self) -> float:
         """Instances on the bill on average over the month."""
         return float(self.paid) if self.mean_paid is None else self.mean_paid
@@ -203,6 +208,16 @@ class Ranking:
         sized = row if same else self._billed(row, instances, self.up, asleep=row.asleep and not late)
         return replace(sized, response_ms=1e3 * answers.percentile_s(promise.share), checked=True)
 
+    def at_best(self, row: Row) -> Bill | None:
+        """The bill of the same pair at the fast end of its machine's band, by the curves alone."""
+        band = row.place.pace(row.service.id) * (1 - row.place.band) - 1
+        number = self._numbers[row.service.id]
+        instances = self._sizes.instances(number, row.place.services, band, self._asked.demand.peak_per_s)
+        instances = max(instances, self.up.awake.least)
+        if instances > MOST_INSTANCES:
+            return None
+        return self._billed(replace(row, band=band), instances, self.up, asleep=row.asleep).bill
+
     def late_beside_the_cold(self, row: Row) -> bool:
         """Whether scaling this row to zero is out because too many that meet no cold start would be late."""
         promise = self._asked.promise
@@ -304,7 +319,7 @@ class Ranking:
         fleet = self._fleet(row, instances)
         month = self._billing.month(fleet, up, asleep=asleep)
         highest = self._sizes.highest(fleet.number, servers, row.band)
-        full_s = service.mean_s * place.pace(service.id) / service.batch
+        full_s = row.mean_s / service.batch
         billed = replace(
             row,
             instances=instances,
@@ -327,9 +342,11 @@ class Ranking:
         power, hours = self._power, self._asked.hours_per_month
         if power is None or row.idle is None or (demand is not self._asked.demand and power.limits == Limits()):
             return row
-        load = (1 - row.idle) * footprints.at_work(row.service.candidate, row.place.vcpus / row.place.services)
-        fleet = Powered(row.on_average, load, demand.mean_per_s, hours, row.place.band)
-        found = power.of(row.place.instance, fleet)
+        place = row.place
+        one = 1.0 if place.accelerator else footprints.at_work(row.service.candidate, place.vcpus / place.services)
+        load = (1 - row.idle) * one
+        fleet = Powered(row.on_average, load, demand.mean_per_s, hours, place.band)
+        found = power.of(place.instance, fleet)
         kept, words = footprints.within(found, power.limits)
         if kept == "kept" or (kept == "open" and row.verdict != "meets"):
             return replace(row, footprint=found)

@@ -128,6 +128,14 @@ def vcpus_per_core(chip: Chip) -> int:
     return next((one.vcpus_per_core for one in _FAMILIES.values() if one.core == chip.name), 1)
 
 
+def kind_of(accelerator: str) -> Kind | None:
+    """What computes in a machine with this accelerator, as the price book names it; a processor where there is none."""
+    if not accelerator:
+        return "cpu"
+    chip = _carried_as().get(accelerator)
+    return None if chip is None else chip.kind
+
+
 @functools.cache
 def chips(path: Path = CSV) -> Mapping[str, Chip]:
     """The table's rows by name, in their order. Raises ValueError for a row that breaks the rules, naming it."""
