@@ -147,6 +147,7 @@ def planned(
         notes=(
             *plan_words.notes(run, plan, quote, asked, checked, today),
             *plan_words.about_noise(run, outcomes),
+            *(() if others is None else others.notes()),
         ),
         power=power,
     )

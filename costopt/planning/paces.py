@@ -8,10 +8,11 @@
 What a call of one candidate takes longer than its mean, it takes longer there in the same proportion.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from costopt import units
 from costopt.errors import CandidateError
 from costopt.journal import stored
 from costopt.measuring.devices import device_of
@@ -63,10 +64,11 @@ class Known:
 class Paced:
     """What is known of a machine elsewhere: each candidate's time there over its time here, by id.
 
-    `cannot` says why a candidate can't run there; `open` why nothing is certain there at all.
+    `threads` are the most that a calibration used is for, 0 where there is none. `cannot` says why a candidate can't
+    run there; `open` why nothing is certain there at all.
     """
 
-    calibrated: bool
+    threads: int
     paces: Mapping[str, float]
     cannot: Mapping[str, str] = field(default_factory=dict)
     open: str = ""
@@ -74,9 +76,13 @@ class Paced:
 
 @dataclass(frozen=True)
 class Elsewhere:
-    """The candidates of a run, seen from other machines. `unclear` says why some have no pace anywhere, by id."""
+    """The candidates of a run, seen from other machines.
+
+    `onnxruntime` is the version that they were measured with. `unclear` says why some have no pace anywhere, by id.
+    """
 
     machine: Machine
+    onnxruntime: str
     here: Carried | None
     known: tuple[Known, ...]
     unclear: Mapping[str, str]
@@ -91,7 +97,9 @@ class Elsewhere:
         for same in (True, False):
             found = self._calibrated(offer.instance, same)
             if found is not None:
-                return Paced(same, found, self._without(found, "no calibration of its provider and threads there"))
+                threads = max(one.service.candidate.threads for one in self.known if one.id in found)
+                why = "no calibration of its provider and threads there"
+                return Paced(threads if same else 0, found, self._without(found, why))
         carried = hardware.carried_by(offer)
         if carried is None:
             return "its processor is not in the hardware table: run `costopt calibrate` there"
@@ -100,6 +108,21 @@ class Elsewhere:
         if carried.chip.kind == "fpga":
             return f"an FPGA {roofline.EXECUTED['fpga']}"
         return self._accelerated(carried.chip)
+
+    def notes(self) -> Iterator[str]:
+        """What a reader must know of the calibrations."""
+        for one in self.calibrations:
+            name = f"the calibration of {one.instance or one.machine.cpu}"
+            if one.onnxruntime != self.onnxruntime:
+                yield (
+                    f"{name} was made with ONNX Runtime {one.onnxruntime}, the run with {self.onnxruntime}: what has "
+                    "become faster or slower in between is not in it"
+                )
+            if not any(_holds_for(one, known) for known in self.known):
+                threads = units.count_of(one.threads, "thread")
+                yield f"{name} holds for {threads} of {one.provider}, and no candidate ran so: it tells nothing here"
+            if not one.instance and not one.same_machine(self.machine):
+                yield f"{name} names no machine of the price book: `costopt calibrate --machine aws/c7g.large` there does"
 
     def fitting(self, offer: Offer, vcpus: int) -> int:
         """How many services run side by side on a machine without an accelerator: by its vCPUs and its memory."""
@@ -146,7 +169,7 @@ class Elsewhere:
             for one in self.known
             if not (strange and one.service.candidate.provider != "cpu")
         }
-        return Paced(False, found, self._without(found, "its provider was not tried on Arm"))
+        return Paced(0, found, self._without(found, "its provider was not tried on Arm"))
 
     def _accelerated(self, chip: Chip) -> "Paced | str":
         paces: dict[str, float] = {}
@@ -160,7 +183,7 @@ class Elsewhere:
         if not paces:
             return next(iter(cannot.values()), "no candidate can be projected")
         words = roofline.EXECUTED[chip.kind]
-        return Paced(False, paces, cannot, f"{chip.name} {words}" if words else "")
+        return Paced(0, paces, cannot, f"{chip.name} {words}" if words else "")
 
 
 def _same_family(instance: str, other: Size | None) -> bool:
@@ -213,7 +236,8 @@ def elsewhere(
             unclear[service.candidate.id] = f"what these nodes do is not known: {named}"
             continue
         known.append(Known(service, works, found.artifact.size_bytes, found.peak_memory_bytes))
-    return Elsewhere(run.machine, core_of(run.machine), tuple(known), unclear, calibrations)
+    version = run.versions.get("onnxruntime", "")
+    return Elsewhere(run.machine, version, core_of(run.machine), tuple(known), unclear, calibrations)
 
 
 def core_of(machine: Machine) -> Carried | None:

@@ -38,8 +38,6 @@ and the median by 6 % (`python -m tests.bench --only projection`, one core of an
 FORETOLD = "of 37 models held out, its worst error was 25 %, the median 5.8 % (one core of an AMD EPYC, 2026-11-22)"
 """How far the method was off where both sides are known."""
 
-BANDS: Mapping[Label, float] = {"measured": 0.0, "calibrated": CALIBRATED_BAND, "projected": BAND}
-
 THE_MACHINE = "the machine of the run"
 """What a machine without a name is called."""
 
@@ -50,7 +48,7 @@ class Place:
 
     `paces` are candidates' times there over those measured, by id, where they are not the same; `cannot` says why a
     candidate can't run there, `open` why nothing that follows from them is certain. `accelerator` is what serves in
-    the processor's place, "" where that serves itself.
+    the processor's place, "" where that serves itself. `off` is how far times may be off, as a share, either way.
     """
 
     instance: str
@@ -65,6 +63,7 @@ class Place:
     cannot: Mapping[str, str] = field(default_factory=dict)
     open: str = ""
     accelerator: str = ""
+    off: float = BAND
 
     @property
     def name(self) -> str:
@@ -79,7 +78,7 @@ class Place:
     @property
     def band(self) -> float:
         """How far its times may be off, as a share."""
-        return BANDS[self.label]
+        return 0.0 if self.label == "measured" else self.off
 
     def pace(self, candidate_id: str) -> float:
         """The likely time of a candidate's call there, over that of a measured one."""
@@ -206,10 +205,12 @@ def _elsewhere(instance: str, run: Run, plan: Plan, book: Book, others: Elsewher
     services = max(offer.accelerator_count, 1) if offer.accelerator else others.fitting(offer, vcpus)
     if not services:
         return f"too little memory: {offer.memory_gib:g} GiB"
-    label: Label = "calibrated" if paced.calibrated else "projected"
+    label: Label = "calibrated" if paced.threads else "projected"
+    band = CALIBRATED_BAND if paced.threads == 1 else BAND
     return Place(
         instance, price.usd_per_hour, vcpus, services, label, price.source, price.as_of,
         paces=paced.paces, cannot=paced.cannot, open=paced.open, accelerator=offer.accelerator,
+        off=band,
     )  # fmt: skip
 
 
