@@ -107,8 +107,11 @@ class Elsewhere:
         if offer.memory_gib is None:
             return by_cores
         most_bytes = max((one.peak_bytes for one in self.known), default=0.0)
-        room_bytes = roofline.MODEL_SHARE * offer.memory_gib * GIB
-        return min(by_cores, int(room_bytes / most_bytes)) if most_bytes else by_cores
+        return (
+            by_cores
+            if not most_bytes
+            else min(by_cores, int(roofline.MODEL_SHARE * offer.memory_gib * GIB / most_bytes))
+        )
 
     def _calibrated(self, instance: str, same: bool) -> Mapping[str, float] | None:
         """By the calibrations of this very machine, or of another size of its family."""
@@ -191,23 +194,24 @@ def elsewhere(
     from costopt.projecting.counting import of_file  # loads onnx and ONNX Runtime
 
     measured = {one.candidate.id: one for one in outcomes if isinstance(one, Measured)}
+    sizes = _sizes(run, folder)
     known: list[Known] = []
     unclear: dict[str, str] = {}
-    counted: dict[tuple[str, int], tuple[Work, ...]] = {}
+    counted: dict[str, tuple[Work, ...]] = {}
     for service in services:
         found = measured[service.candidate.id]
-        file = found.artifact.path, service.candidate.batch
+        path = found.artifact.path
         try:
-            if file not in counted:
-                counted[file] = of_file(folder / file[0], _sizes(run, folder, file[1]))
+            if path not in counted:
+                counted[path] = of_file(folder / path, sizes)
         except (CandidateError, OSError) as problem:
             unclear[service.candidate.id] = f"its file can't be counted: {problem}"
             continue
-        if missing := unknown(counted[file]):
+        if missing := unknown(counted[path]):
             named = ", ".join(f"{count} {kind}" for kind, count in missing.items())
             unclear[service.candidate.id] = f"what these nodes do is not known: {named}"
             continue
-        known.append(Known(service, counted[file], found.artifact.size_bytes, found.peak_memory_bytes))
+        known.append(Known(service, counted[path], found.artifact.size_bytes, found.peak_memory_bytes))
     return Elsewhere(run.machine, core_of(run.machine), tuple(known), unclear, calibrations)
 
 
@@ -228,12 +232,12 @@ class _Prepared:
     evaluation: Samples
 
 
-def _sizes(run: Run, folder: Path, batch: int) -> Mapping[str, int]:
-    """Sizes of the inputs' open axes in one call: the batch, the others as in the run's own data."""
-    sizes = {spec.shape[0]: batch for spec in run.graph.inputs if spec.shape and isinstance(spec.shape[0], str)}
+def _sizes(run: Run, folder: Path) -> Mapping[str, int]:
+    """Sizes of the inputs' open axes in one call: a batch of 1, the others as in the run's own data."""
+    sizes = {spec.shape[0]: 1 for spec in run.graph.inputs if spec.shape and isinstance(spec.shape[0], str)}
     path = folder / "prepared.json"
     rows = {one.name: one.row for one in stored(_Prepared, path).evaluation.inputs} if path.is_file() else {}
     for spec in run.graph.inputs:
-        told = zip(spec.shape[1:], rows.get(spec.name, ()), strict=False)
-        sizes.update((axis, size) for axis, size in told if isinstance(axis, str))
+        for axis, size in zip(spec.shape[1:], rows.get(spec.name, ()), strict=False):
+            sizes[str(axis)] = size
     return sizes
