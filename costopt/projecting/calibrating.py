@@ -22,7 +22,7 @@ from costopt.records import Spec
 def calibrated(provider: Spec, threads: int, instance: str, tell: Callable[[str], None]) -> Calibration:
     """This machine's rates on a provider. `tell` hears which graph is being timed.
 
-    Raises CandidateError when the provider runs none of the reference graphs.
+    Raises UsageError when the provider runs none of the reference graphs.
     """
     cache_bytes = last_cache_bytes() or CACHE_BYTES
     with tempfile.TemporaryDirectory(prefix="costopt-") as name:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from costopt.errors import CandidateError
+from costopt.errors import CandidateError, UsageError
 from costopt.measuring import session
 from costopt.measuring.bench import OPEN_LIMIT_S, SLACK_S, WARM_UP_LIMIT_S, Subject, opening
 from costopt.records import Setting, Spec
@@ -41,7 +41,7 @@ def timed(
 ) -> dict[str, float]:
     """Seconds of a call by the trial's name; a graph that the provider can't run is left out.
 
-    `folder` is for logs and inputs. Raises CandidateError when none can be run.
+    `folder` is for logs and inputs. Raises UsageError when none can be run: the provider is not what was meant.
     """
     subjects = {one.name: _subject(one, provider, threads, folder) for one in trials}
     seconds: dict[str, float] = {}
@@ -57,7 +57,7 @@ def timed(
                     continue
                 seconds[name] = min(taken, seconds.get(name, taken))
     if not seconds:
-        raise CandidateError("bench", f"no reference graph runs on {provider.name}: {refused[0]}")
+        raise UsageError(f"nothing runs on {provider.name}: {refused[0]}")
     return seconds
 
 
