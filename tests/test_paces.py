@@ -51,7 +51,7 @@ ARM = Machine("Neoverse-V1", 2, 2**32, "Linux")
 
 def test_with_calibrations_of_both_the_pace_is_the_ratio_of_what_they_foretell() -> None:
     found = at("aws/c7g.large", calibration("aws/c7g.large", ARM, 3e-11), calibration("", EPYC, 2e-11))
-    assert found.calibrated
+    assert found.threads == 2
     assert found.paces == {one.id: pytest.approx(1.5) for one in KNOWN}
     assert not found.cannot
 
@@ -63,13 +63,13 @@ def test_without_one_of_this_machine_it_is_held_against_what_was_measured() -> N
 
 def test_another_size_of_a_calibrated_family_is_projected_from_the_same_file() -> None:
     found = at("aws/c7g.xlarge", calibration("aws/c7g.large", ARM, 3e-11), calibration("", EPYC, 2e-11))
-    assert not found.calibrated
+    assert found.threads == 0
     assert found.paces[KNOWN[0].id] == pytest.approx(1.5)
 
 
 def test_a_calibration_of_other_threads_does_not_count() -> None:
     found = at("aws/c7g.large", calibration("aws/c7g.large", ARM, 3e-11, threads=1))
-    assert not found.calibrated
+    assert found.threads == 0
     assert found.paces[KNOWN[0].id] == pytest.approx(0.118 / 0.0832, rel=0.01)
 
 
@@ -109,3 +109,10 @@ def test_services_side_by_side_are_as_many_as_memory_holds() -> None:
     assert elsewhere(known=heavy).fitting(offer("aws/c7g.xlarge"), 4) == 2
     assert elsewhere(known=heavy).fitting(offer("aws/c7g.large"), 2) == 1
     assert elsewhere(known=tuple(replace(one, peak_bytes=6e9) for one in KNOWN)).fitting(offer("aws/c7g.large"), 2) == 0
+
+
+def test_a_calibration_of_another_onnx_runtime_or_of_other_threads_says_so() -> None:
+    strange = replace(calibration("aws/c7g.large", ARM, 3e-11, threads=7), onnxruntime="0.1")
+    told = list(replace(elsewhere(strange), onnxruntime="1.31.1").notes())
+    assert "was made with ONNX Runtime 0.1, the run with 1.31.1" in told[0]
+    assert "holds for 7 threads of cpu, and no candidate ran so: it tells nothing here" in told[1]

@@ -150,7 +150,7 @@ def verdicts(ms: float, place: Place) -> dict[str, tuple[str, str]]:
 
 
 def test_a_margin_inside_the_band_is_undecided_and_says_what_measuring_costs() -> None:
-    words = "the margin lies within 35 %: measure on it, about $0.200 (an hour)"
+    words = "the margin lies within 35 %: measure on it, about $0.0333 (10 minutes)"
     assert verdicts(1.3, XLARGE)["int8_static"] == ("undecided", words)
     assert verdicts(1.3, LARGE)["int8_static"] == ("meets", "")
     assert verdicts(1.0, XLARGE)["int8_static"] == ("undecided", words)

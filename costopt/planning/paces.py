@@ -82,11 +82,11 @@ class Elsewhere:
     """
 
     machine: Machine
-    onnxruntime: str
     here: Carried | None
     known: tuple[Known, ...]
     unclear: Mapping[str, str]
     calibrations: tuple[Calibration, ...] = ()
+    onnxruntime: str = ""
 
     def instances(self) -> tuple[str, ...]:
         """Machines that a calibration was made on."""
@@ -122,7 +122,7 @@ class Elsewhere:
                 threads = units.count_of(one.threads, "thread")
                 yield f"{name} holds for {threads} of {one.provider}, and no candidate ran so: it tells nothing here"
             if not one.instance and not one.same_machine(self.machine):
-                yield f"{name} names no machine of the price book: `costopt calibrate --machine aws/c7g.large` there does"
+                yield f"{name} names no machine of the price book: give --machine when calibrating there"
 
     def fitting(self, offer: Offer, vcpus: int) -> int:
         """How many services run side by side on a machine without an accelerator: by its vCPUs and its memory."""
@@ -237,7 +237,7 @@ def elsewhere(
             continue
         known.append(Known(service, works, found.artifact.size_bytes, found.peak_memory_bytes))
     version = run.versions.get("onnxruntime", "")
-    return Elsewhere(run.machine, version, core_of(run.machine), tuple(known), unclear, calibrations)
+    return Elsewhere(run.machine, core_of(run.machine), tuple(known), unclear, calibrations, version)
 
 
 def core_of(machine: Machine) -> Carried | None:

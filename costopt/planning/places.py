@@ -86,7 +86,8 @@ class Place:
 
     def slower(self, candidate_id: str) -> float:
         """By which share calls are slower there than measured at most; below 0 where they are faster for certain."""
-        return self.pace(candidate_id) * (1 + self.band) - 1
+        pace = self.pace(candidate_id)
+        return self.band if pace == 1 else pace * (1 + self.band) - 1
 
     def faster(self, candidate_id: str) -> float:
         """By which share they are faster than measured at most; below 0 where they are slower for certain."""

@@ -266,10 +266,9 @@ class Ranking:
     def _judged(self, place: Place, number: int) -> "_Judged":
         """By the promise first, then by the run's own budget."""
         service = self._services[number]
-        if service.meets is False:
-            return _Judged("refused", service.lost, None)
         if why := place.cannot.get(service.id):
-            return _Judged("impossible", why, None)
+            lost = service.meets is False
+            return _Judged("refused" if lost else "impossible", service.lost if lost else why, None)
         promised = self._promised(place, number)
         if promised.verdict == "meets" and self._runs_short(place):
             promised = _Judged("undecided", _SHORT, promised.band)
