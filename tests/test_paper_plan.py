@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import math
 import subprocess
 import sys
 import time
@@ -13,11 +14,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from costopt.distributing import big_or_small, paper, paper_asked, paper_facts, paper_sheet, training_plan, wins
+from costopt.distributing import (
+    big_or_small,
+    paper,
+    paper_asked,
+    paper_facts,
+    paper_models,
+    paper_sheet,
+    paper_words,
+    training_plan,
+    wins,
+)  # fmt: skip
+from costopt.distributing.decoders import Answering, Decoder
 from costopt.distributing.on_paper import on_paper
 from costopt.distributing.pace import pace
 from costopt.distributing.paper import Paper, PaperRow
 from costopt.distributing.paper_options import Options
+from costopt.distributing.replicas import least_copies
 from costopt.errors import ConfigError, UsageError
 from costopt.pricing import book
 from costopt.pricing.book import Book
@@ -29,6 +42,7 @@ BOOK = book.overlaid(book.read(book.SHIPPED), ())
 TODAY = datetime.date(2026, 8, 1)
 LLAMA = Options("llama", params=70e9, context=8192, rate=3.0)
 SMALL_LLAMA = Options("llama", params=8e9, context=8192, rate=3.0, ttft_ms=500, tpot_ms=30)
+MIXTRAL = Options("mixtral", params=46.7e9, layers=32, hidden=4096, heads=32, kv_heads=8, rate=3.0)
 MINILM = Options("encoder", params=22.7e6, tokens=128, rate=500.0, p99_ms=20)
 
 
@@ -128,6 +142,29 @@ def _alone_ms(instance: str) -> float:
     asked = paper_asked.read(SMALL_LLAMA, None, (), FEW)
     row = paper.row(asked, some(instance).of(instance)[0])
     return 1e3 * min(pace(asked.workload, way, 1).step_s for way in row.found.ways)
+
+
+def test_a_margin_within_the_band_does_not_hide_another_toolchain() -> None:
+    few = some("gcp/tpu-v6e")
+    quickest = paper.row(paper_asked.read(SMALL_LLAMA, None, (), few), few.of("gcp/tpu-v6e")[0])
+    assert quickest.fleet is not None
+    step_ms = min(1e3 * pace(paper_asked.read(SMALL_LLAMA, None, (), few).workload, way, 1).step_s
+                  for way in quickest.found.ways)  # fmt: skip
+    row = at(planned(replace(SMALL_LLAMA, ttft_ms=None, tpot_ms=step_ms), few), "gcp/tpu-v6e")
+    assert row.verdict == "undecided"
+    assert row.words.endswith("; another toolchain (XLA)")
+
+
+def test_a_choice_without_a_date_of_its_price_says_so() -> None:
+    undated = planned(SMALL_LLAMA, some("vast/1x-H100_SXM-32-65536"))
+    notes = tuple(paper_words.notes(undated, TODAY))
+    assert "the price of vast/1x-H100_SXM-32-65536 has no date: check it" in notes
+
+
+def test_what_does_not_fit_is_not_said_to_have_been_spread_over_more_machines_than_it_has_layers() -> None:
+    deep = Options("decoder", params=900e9, layers=3, hidden=8192, heads=64, kv_heads=8, rate=1)
+    row = at(planned(deep, some("aws/g6.xlarge")), "aws/g6.xlarge")
+    assert row.words.endswith("; 3 of them don't hold it either")
 
 
 def test_what_is_impossible_names_the_nearest_and_by_how_much() -> None:
@@ -284,6 +321,29 @@ def test_one_queue_before_all_copies_needs_fewer_than_a_queue_each() -> None:
     assert f"with a queue each, {apart} are needed" in big_or_small.sentences(found)[-1]
 
 
+def test_queues_apart_are_found_as_by_trying_one_number_after_the_other() -> None:
+    found = planned(replace(MINILM, rate=3000.0, p99_ms=3), some("aws/c7g.4xlarge"))
+    row, limits = found.choice, found.asked.limits
+    assert row is not None
+    assert row.fleet is not None
+    slow = row.fleet.pace.times(row.fleet.factor)
+
+    def enough(copies: int) -> bool:
+        alone = least_copies(slow, 3000.0 / copies, limits)
+        return alone is not None and alone.copies == 1
+
+    tried = next(copies for copies in range(row.fleet.served.copies, 10_000) if enough(copies))
+    assert big_or_small.queues_apart(row, 3000.0, limits) == tried
+
+
+def test_queues_apart_of_a_hundred_thousand_copies_take_no_time() -> None:
+    found = planned(replace(MINILM, rate=3e7, p99_ms=12), some("aws/c7g.4xlarge"))
+    assert found.choice is not None
+    begin = time.process_time()
+    big_or_small.sentences(found)
+    assert time.process_time() - begin < 1.0
+
+
 # ---------------------------------------------------------------------------------------- for programs
 
 
@@ -316,6 +376,12 @@ def test_the_whole_book_takes_less_than_two_seconds() -> None:
         (Options("lama", params=7e9, rate=1), r"--arch lama: unknown; did you mean llama\? There are llama, gpt"),
         (replace(LLAMA, params=0), "--params is 0: it must be more than 0"),
         (replace(LLAMA, params=float("nan")), "--params is nan: it must be more than 0"),
+        (replace(LLAMA, params=math.inf), r"--params is over 1e\+18: it must be more than 0 and at most 1e\+18"),
+        (replace(LLAMA, context=10**400), r"--context is over 1e\+18: it must be more than 0 and at most 1e\+18"),
+        (replace(LLAMA, rate=math.inf), "--rate is inf: it must be more than 0, and finite"),
+        (Options("ünïcødé", rate=1), r"--arch ünïcødé: unknown\. There are llama, gpt"),
+        (replace(MIXTRAL, params=460e9), "no published mixtral has about 460B .* no option says what its experts are"),
+        (replace(MINILM, kv_bits=8), "--kv-bits: --arch encoder has none"),
         (replace(LLAMA, rate=-3), "--rate is -3: it must be more than 0"),
         (replace(LLAMA, context=0), "--context is 0: it must be more than 0"),
         (replace(LLAMA, ttft_ms=0), "--ttft-ms is 0: it must be more than 0"),
@@ -385,6 +451,53 @@ def test_an_unusual_offer_breaks_nothing() -> None:
     paper_facts.written(found, TODAY)
 
 
+# ---------------------------------------------------------------------------------------- models
+
+
+def decoder_of(options: Options) -> Decoder:
+    work = paper_models.decoder(options)[0]
+    assert isinstance(work, Answering)
+    return work.decoder
+
+
+def test_a_mixture_of_ones_own_shape_keeps_the_experts_of_the_published_one() -> None:
+    own, like = decoder_of(MIXTRAL), decoder_of(Options("mixtral", params=46.7e9))
+    assert own == like
+    assert own.active_params == pytest.approx(12.9e9, rel=0.01)
+    assert own.weight_bytes_read(1) < own.weight_bytes / 3
+
+
+def test_heads_as_they_are_published_keep_their_published_width() -> None:
+    nemo = decoder_of(Options("mistral", params=12e9, heads=32, hidden=5120))
+    assert nemo.head_dim == decoder_of(Options("mistral", params=12e9)).head_dim == 128
+    assert decoder_of(Options("mistral", params=12e9, heads=40)).head_dim == 128  # 5120 / 40
+    assert decoder_of(Options("mistral", params=12e9, heads=16, kv_heads=8)).head_dim == 320
+
+
+@pytest.mark.parametrize("params", [11.5e6, 12e6, 22.7e6, 40e6])
+def test_an_encoder_multiplies_the_same_share_of_its_parameters_whatever_their_number(params: float) -> None:
+    """30,522 x 384 of MiniLM's 22.7 million are embeddings: held in memory, looked up, and not read in a pass."""
+    work = paper_models.encoder(Options("encoder", params=params, layers=6, tokens=128))[0]
+    one = work.prefill()
+    share = 1 - 30522 * 384 / 22.7e6 if params < 25e6 else 1 - 30522 * 384 / 33.4e6
+    assert one.flops == pytest.approx(2 * share * params * 128 + 4 * 6 * 384 * 128**2)
+    assert one.weight_bytes == pytest.approx(2 * share * params)
+    assert work.weight_bytes == pytest.approx(2 * params)
+
+
+def test_an_encoder_of_ones_own_shape_says_that_embeddings_count() -> None:
+    own = Options("encoder", params=22.7e6, layers=6, hidden=384, heads=12)
+    work, notes = paper_models.encoder(own)
+    assert work.prefill().weight_bytes == work.weight_bytes
+    assert "all parameters are taken to be multiplied: leave those of embeddings out of --params" in notes
+
+
+def test_a_shape_from_memory_is_told() -> None:
+    told = "the layers, width and heads of {} are from memory: check them"
+    assert told.format("MiniLM-L6") in planned(MINILM).asked.notes
+    assert not any("from memory" in note for note in planned(LLAMA).asked.notes)
+
+
 # ---------------------------------------------------------------------------------------- training
 
 TRAINED = Options("llama", params=8e9)
@@ -426,9 +539,18 @@ def test_what_a_model_cannot_be_trained_on_says_why(instance: str, why: str) -> 
     ("options", "tokens", "waiting", "words"),
     [
         (TRAINED, None, 0.0, "--arch llama needs --batch-tokens, such as --batch-tokens 4e6"),
-        (TRAINED, 0.0, 0.0, "--batch-tokens is 0: it must be more than 0"),
+        (TRAINED, 0.0, 0.0, "--batch-tokens is 0: it must be 1 at least and 1e\\+18 at most"),
         (TRAINED, 4e6, -1.0, "--waiting-usd-per-hour is -1: it can't be less than 0"),
         (replace(TRAINED, rate=3.0), 4e6, 0.0, "--rate: training serves no requests; leave it out"),
+        (
+            replace(TRAINED, bits=4),
+            4e6,
+            0.0,
+            "--bits 4: training is planned in mixed precision of 16 bits; leave it out",
+        ),
+        (replace(TRAINED, context=4096), 4e6, 0.0, "--context: training serves no requests; leave it out"),
+        (TRAINED, math.inf, 0.0, "--batch-tokens is inf: it must be 1 at least"),
+        (TRAINED, 4e6, math.inf, "--waiting-usd-per-hour is inf: it can't be less than 0 or more than"),
         (Options("cnn", flops=1e9), 4e6, 0.0, "--training: --arch cnn is not planned"),
     ],
 )
@@ -468,6 +590,14 @@ def test_the_command_plans_a_training(form: str) -> None:
         (("--params", "7e9"), "costopt: --params, --rate and the like describe a model on paper: add --arch"),
         (("run", "--arch", "llama", "--params", "7e9", "--rate", "1"), "costopt: both a run ('run') and --arch"),
         (("--batch-tokens", "4e6"), "costopt: --training, --batch-tokens and --waiting-usd-per-hour go together"),
+        (
+            ("--arch", "llama", "--params", "8e9", "--rate", "1", "--batch-tokens", "4e6"),
+            "costopt: --training, --batch-",
+        ),
+        (
+            ("--arch", "llama", "--params", "8e9", "--training", "--batch-tokens", "4e6", "--config", "t.yaml"),
+            "costopt: --training serves no traffic: leave --config, --set and --machine out",
+        ),
         ((), "costopt: nothing to plan with: give a run, --model model.onnx --measure, or --arch"),
     ],
 )

@@ -119,11 +119,14 @@ def plan(
     paper = Options(arch or "", *shape, tokens, flops, rate, ttft_ms, tpot_ms, p99_ms)
     named = () if machine is None else (f"machine.instance={machine}",)
     settings = (*(overrides or ()), *named)
-    if arch is None and (training or batch_tokens is not None or waiting_usd_per_hour):
+    of_training = batch_tokens is not None or waiting_usd_per_hour != 0
+    if (training and arch is None) or (of_training and not training):
         raise UsageError("--training, --batch-tokens and --waiting-usd-per-hour go together, with --arch")
     if arch is not None:
         _refuse_beside_paper(arch, run, model, measure or how != How())
     if arch is not None and training:
+        if config is not None or settings:
+            raise UsageError("--training serves no traffic: leave --config, --set and --machine out")
         _training(paper, batch_tokens, waiting_usd_per_hour, form)
         return
     if arch is not None:

@@ -22,7 +22,8 @@ class OnePass:
 
     `tokens` is 1 for a picture; `hidden` and `layers` 0 where they are not known; `kernels` are launched for a pass on
     an accelerator. `weight_bits` is what weights are stored and multiplied in. `flops` are operations (a multiply-add
-    is two).
+    is two). `multiplied` counts the parameters that a pass reads: embeddings are held, but a few rows of them are read;
+    None is all.
     """
 
     name: str
@@ -34,6 +35,7 @@ class OnePass:
     heads: int = 1
     weight_bits: int = 16
     kernels: int = 0
+    multiplied: float | None = None
 
     @property
     def prompt_tokens(self) -> int:
@@ -58,7 +60,9 @@ class OnePass:
     def prefill(self) -> Work:
         """The pass."""
         row_bytes = float(self.tokens * self.hidden * ACTIVATION_BYTES)
-        return Work(self.flops, self.weight_bytes, 0.0, row_bytes, self.layers, self.kernels)
+        params = self.params if self.multiplied is None else self.multiplied
+        read_bytes = params * self.weight_bits / BITS_PER_BYTE
+        return Work(self.flops, read_bytes, 0.0, row_bytes, self.layers, self.kernels)
 
     def step(self, batch: int) -> Work:  # noqa: ARG002 - the protocol's; there is no step whatever the batch
         """There is no second phase."""

@@ -131,7 +131,8 @@ def row(asked: PaperAsked, offer: Offer) -> PaperRow:
     slow = fleet(asked, found, SLOW)
     sized = slow or fleet(asked, found, AS_PROJECTED) or fast
     if slow is None:
-        return PaperRow(found, "undecided", _within(offer, sized), sized, fast.month_usd)
+        ported = f"; another toolchain ({found.toolchain})" if found.toolchain else ""
+        return PaperRow(found, "undecided", _within(offer, sized) + ported, sized, fast.month_usd)
     if found.toolchain:
         words = f"another toolchain ({found.toolchain}): port it and {_measure(offer, sized)}"
         return PaperRow(found, "undecided", words, sized, fast.month_usd)

@@ -14,7 +14,7 @@ from costopt.distributing import networks
 from costopt.distributing.collectives import all_reduce_s
 from costopt.distributing.deployments import NO_RUNTIME, TOOLCHAINS, USABLE
 from costopt.distributing.parallel import REACHED
-from costopt.distributing.training_steps import TrainingStep
+from costopt.distributing.training_steps import MOST_MACHINES, TrainingStep
 from costopt.pricing.offers import Offer
 from costopt.projecting.hardware import Carried, Chip, carried_by
 
@@ -80,7 +80,8 @@ def row(asked: TrainingAsked, offer: Offer) -> TrainingRow:
     if network is None:
         step = TrainingStep(alone_s, 0.0, math.inf, 0.0)
         return TrainingRow(offer, step, network="not known", toolchain=toolchain)
-    step = TrainingStep(alone_s, GRADIENT_BYTES * asked.params, network.bytes_per_s, network.latency_s)
+    rate = network.bytes_per_s_among(MOST_MACHINES)
+    step = TrainingStep(alone_s, GRADIENT_BYTES * asked.params, rate, network.latency_s)
     worth = step.most_worth(offer.usd_per_hour, asked.waiting_usd_per_hour)
     return TrainingRow(offer, step, step.fastest(), worth, network=network.kind, toolchain=toolchain)
 
@@ -108,7 +109,8 @@ def _alone_s(asked: TrainingAsked, carried: Carried) -> float:
     link = networks.inside(chip.name) if carried.count > 1 else None
     inside_s = 0.0
     if link is not None:
-        inside_s = all_reduce_s(GRADIENT_BYTES * asked.params, carried.count, link.bytes_per_s, link.latency_s)
+        rate = link.bytes_per_s_among(carried.count)
+        inside_s = all_reduce_s(GRADIENT_BYTES * asked.params, carried.count, rate, link.latency_s)
     return flops / (carried.count * peak * REACHED[chip.memory_kind].operations) + inside_s
 
 
