@@ -31,6 +31,7 @@ from costopt.distributing.pace import pace
 from costopt.distributing.paper import Paper, PaperRow
 from costopt.distributing.paper_options import Options
 from costopt.distributing.replicas import least_copies
+from costopt.distributing.training_plan import TrainingAsked
 from costopt.errors import ConfigError, UsageError
 from costopt.pricing import book
 from costopt.pricing.book import Book
@@ -269,7 +270,7 @@ def test_what_a_traffic_file_says_and_a_paper_plan_leaves_out_is_told(tmp_path: 
     log.write_text("\n".join(str(second + place / 1000) for second in range(0, 120, 10) for place in range(100)))
     traffic.write_text("arrivals: log.csv\nwork: {hours: 8, usd_per_hour: 90}\n")
     told = on_paper(replace(LLAMA, rate=None), traffic, (), FEW).asked.notes
-    assert "not planned with on paper, though the traffic file has it: work_usd" in told
+    assert "not planned with on paper, though the traffic file has it: work" in told
     assert any(note.startswith("arrivals come in bursts: ") for note in told)
 
 
@@ -492,6 +493,17 @@ def test_an_encoder_of_ones_own_shape_says_that_embeddings_count() -> None:
     assert "all parameters are taken to be multiplied: leave those of embeddings out of --params" in notes
 
 
+def test_an_input_longer_than_the_model_was_published_for_is_told() -> None:
+    assert "MiniLM-L6 was published for 512 tokens, not 513" in paper_models.encoder(replace(MINILM, tokens=513))[1]
+    assert not any("was published for" in note for note in paper_models.encoder(replace(MINILM, tokens=512))[1])
+
+
+@pytest.mark.parametrize(("bits", "row_bytes"), [(32, 4), (16, 2), (8, 2), (4, 2)])
+def test_what_passes_between_layers_has_16_bits_at_least(bits: int, row_bytes: int) -> None:
+    assert decoder_of(Options("llama", params=8e9, bits=bits)).row_bytes == 4096 * row_bytes
+    assert paper_models.encoder(replace(MINILM, bits=bits))[0].prefill().row_bytes == 128 * 384 * row_bytes
+
+
 def test_a_shape_from_memory_is_told() -> None:
     told = "the layers, width and heads of {} are from memory: check them"
     assert told.format("MiniLM-L6") in planned(MINILM).asked.notes
@@ -520,6 +532,17 @@ def test_a_step_on_one_machine_is_six_operations_a_parameter_and_token() -> None
     assert found.step is not None
     assert found.step.seconds(1) == pytest.approx(6 * 8e9 * 4e6 / (0.75 * 2250e12))
     assert (found.fastest, found.network) == (1, "not known")
+
+
+@pytest.mark.parametrize(("params", "volumes"), [(8e9, 2), (30e9, 3)])
+def test_weights_that_fit_on_no_chip_are_gathered_twice(params: float, volumes: int) -> None:
+    """On 8 H100 80 GB: 8B is 30 GB a chip beside its share of the state; 30B would be 112 GB."""
+    asked = TrainingAsked("", params, params, 4e6)
+    found = training_plan.row(asked, BOOK.of("aws/p5.48xlarge")[0])
+    assert found.step is not None
+    computed_s = 6 * params * 4e6 / (8 * 0.75 * 989e12)
+    exchanged_s = volumes * (7 / 8 * 2 * params / 450e9 + 7 * 1e-6)
+    assert found.step.seconds(1) == pytest.approx(computed_s + exchanged_s, rel=1e-9)
 
 
 @pytest.mark.parametrize(

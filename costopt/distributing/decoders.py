@@ -10,9 +10,6 @@ from typing import Protocol
 
 BITS_PER_BYTE = 8.0
 
-ACTIVATION_BYTES = 2
-"""Of a number that passes from layer to layer: fp16 or bf16, whatever the weights are stored in."""
-
 ACTIVATIONS_PER_TOKEN = 14
 """Rows of the model's width that live at once for each token of a pass: residual, normalised input, query, key, value,
 attention's output and its projection (7), and a feed-forward pair 3.5 wide (7). Counted from Llama's layer
@@ -22,6 +19,11 @@ attention's output and its projection (7), and a feed-forward pair 3.5 wide (7).
 KERNELS_PER_LAYER = 10
 """Launched for a transformer's layer with fused attention: norm, QKV, rotation, attention, projection, norm, two
 feed-forward products, an activation, a sum. Counted, not measured."""
+
+
+def activation_bytes(weight_bits: int) -> float:
+    """Of a number that passes from layer to layer: fp16 or bf16 even where weights are stored in less, else fp32."""
+    return max(weight_bits, 16) / BITS_PER_BYTE
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +177,7 @@ class Decoder:
     @property
     def row_bytes(self) -> float:
         """The activation of one token between two layers."""
-        return self.hidden * ACTIVATION_BYTES
+        return self.hidden * activation_bytes(self.weight_bits)
 
 
 @dataclass(frozen=True, slots=True)

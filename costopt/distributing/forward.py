@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from costopt.distributing.decoders import ACTIVATION_BYTES, ACTIVATIONS_PER_TOKEN, BITS_PER_BYTE, Work
+from costopt.distributing.decoders import ACTIVATIONS_PER_TOKEN, BITS_PER_BYTE, Work, activation_bytes
 
 NOTHING = Work(0.0, 0.0)
 
@@ -59,10 +59,9 @@ class OnePass:
 
     def prefill(self) -> Work:
         """The pass."""
-        row_bytes = float(self.tokens * self.hidden * ACTIVATION_BYTES)
         params = self.params if self.multiplied is None else self.multiplied
         read_bytes = params * self.weight_bits / BITS_PER_BYTE
-        return Work(self.flops, read_bytes, 0.0, row_bytes, self.layers, self.kernels)
+        return Work(self.flops, read_bytes, 0.0, self.row_bytes, self.layers, self.kernels)
 
     def step(self, batch: int) -> Work:  # noqa: ARG002 - the protocol's; there is no step whatever the batch
         """There is no second phase."""
@@ -70,4 +69,9 @@ class OnePass:
 
     def state_bytes(self, batch: int, tensor: int) -> float:  # noqa: ARG002 - whole rows are kept by every chip
         """The activations of a batch."""
-        return float(batch * self.tokens * self.hidden * ACTIVATION_BYTES * ACTIVATIONS_PER_TOKEN)
+        return batch * self.row_bytes * ACTIVATIONS_PER_TOKEN
+
+    @property
+    def row_bytes(self) -> float:
+        """The activation of an input between two layers."""
+        return self.tokens * self.hidden * activation_bytes(self.weight_bits)

@@ -112,13 +112,19 @@ def _traffic(options: Options, config: Path | None, overrides: tuple[str, ...], 
 _PLANNED = frozenset({"demand", "promise", "spare", "hours_per_month", "egress", "machines"})
 """What a plan on paper takes from a traffic file."""
 
+_KEYS = {
+    "work_usd": "work", "price": "machine", "max_wait_s": "batching", "extras": "load_balancer, storage or registry",
+}  # fmt: skip
+"""What the traffic file calls it, where that is another name."""
+
 
 def _about_traffic(traffic: Asked) -> Iterator[str]:
     """What the traffic file says and nobody plans with here, and bursts."""
     said, plain = asdict(traffic), asdict(Asked(traffic.demand))
     others = [name for name in said if name not in _PLANNED and said[name] != plain[name]]
     if others:
-        yield f"not planned with on paper, though the traffic file has it: {', '.join(others)}"
+        keys = ", ".join(_KEYS.get(name, name) for name in others)
+        yield f"not planned with on paper, though the traffic file has it: {keys}"
     dispersion = traffic.demand.dispersion
     if dispersion is not None and dispersion > BURSTY:
         yield (

@@ -50,8 +50,12 @@ def decoder(options: Options) -> tuple[Workload, list[str]]:
     )
     notes = [*_about_shape(like, params), f"{told}, the longest {units.count(context)}{default}"]
     if like is not None and context > like.context:
-        notes.append(f"{like.name} was published for {units.count(like.context)} tokens, not {units.count(context)}")
+        notes.append(_beyond(like, context))
     return Answering(shaped, prompt, answer, context), notes
+
+
+def _beyond(like: Published, tokens: int) -> str:
+    return f"{like.name} was published for {units.count(like.context)} tokens, not {units.count(tokens)}"
 
 
 def like_of(options: Options, params: float) -> Published | None:
@@ -171,6 +175,8 @@ def encoder(options: Options) -> tuple[Workload, list[str]]:
     workload = OnePass(name, flops, params, tokens, layers, hidden, heads, options.bits, kernels, multiplied)
     yours = "; --tokens for yours" if options.tokens is None else ""
     notes = [*_about_shape(like, params), f"inputs of {units.count_of(tokens, 'token')}{yours}"]
+    if like is not None and tokens > like.context:
+        notes.append(_beyond(like, tokens))
     if like is None:
         notes.append("all parameters are taken to be multiplied: leave those of embeddings out of --params")
     return workload, notes
