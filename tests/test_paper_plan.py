@@ -352,6 +352,20 @@ def test_dense_work_is_told_by_how_many_chips_have_more_bytes_than_it_needs() ->
     assert any("operations a byte: on 0 of 1 chip operations decide" in one for one in told)  # H100: 295 a byte
 
 
+def test_whether_operations_decide_is_told_by_the_rates_that_chips_reach() -> None:
+    """An L40S: 0.5 of 362 TFLOP/s over 0.75 of 864 GB/s are 279 operations a byte; at the peaks it would be 419."""
+    told = wins.sentences(planned(replace(SMALL_LLAMA, prompt_tokens=300), some("aws/g6e.xlarge")))
+    bound = next(one for one in told if one.startswith("a prompt is "))
+    assert 279 < float(bound.split()[3]) < 419
+    assert bound.endswith("on 1 of 1 chip operations decide, elsewhere memory")
+
+
+def test_an_encoder_too_slow_for_its_limit_is_told_by_its_pass() -> None:
+    row = at(planned(replace(MINILM, p99_ms=0.01)), "aws/g6.xlarge")
+    assert row.verdict == "impossible"
+    assert row.words.startswith("the pass 0.")
+
+
 def test_the_number_of_chips_that_is_told_to_cost_least_does() -> None:
     found = planned(LLAMA, some("aws/p5.48xlarge"))
     row = found.choice
