@@ -117,8 +117,7 @@ def plan(
     how = How(tuple(provider or ()), inputs, tuple(dim or ()), time_limit)
     shape = (params, layers, hidden, heads, kv_heads, bits, kv_bits, context, prompt_tokens, answer_tokens)
     paper = Options(arch or "", *shape, tokens, flops, rate, ttft_ms, tpot_ms, p99_ms)
-    named = () if machine is None else (f"machine.instance={machine}",)
-    settings = (*(overrides or ()), *named)
+    settings = (*(overrides or ()), *(() if machine is None else (f"machine.instance={machine}",)))
     _refuse_half_a_training(arch, training, batch_tokens, waiting_usd_per_hour)
     if arch is not None:
         _refuse_beside_paper(arch, run, model, measure or how != How())
