@@ -75,12 +75,53 @@ def test_without_bytes_operations_decide() -> None:
     assert Work(1.0, 0.0).intensity == math.inf
 
 
-def test_every_published_model_has_about_the_parameters_that_its_shape_makes() -> None:
-    """Attention and a feed-forward part make 8 to 16 squared widths a layer (each expert's part counts)."""
+# Width of the feed-forward part, whether the last layer has the embedding's weights, the products in a feed-forward
+# part (three where one of them gates), and learned positions: of the releases, from memory.
+FEED_FORWARD = {
+    "Llama 3.2 1B": (8192, True, 3, 0),
+    "Llama 3.2 3B": (8192, True, 3, 0),
+    "Llama 2 7B": (11008, False, 3, 0),
+    "Llama 3.1 8B": (14336, False, 3, 0),
+    "Llama 2 13B": (13824, False, 3, 0),
+    "Llama 2 70B": (28672, False, 3, 0),
+    "Llama 3.1 70B": (28672, False, 3, 0),
+    "Llama 3.1 405B": (53248, False, 3, 0),
+    "GPT-2": (3072, True, 2, 1024),
+    "GPT-2 medium": (4096, True, 2, 1024),
+    "GPT-2 large": (5120, True, 2, 1024),
+    "GPT-2 XL": (6400, True, 2, 1024),
+    "GPT-3 6.7B": (16384, True, 2, 2048),
+    "GPT-3": (49152, True, 2, 2048),
+    "Mistral 7B": (14336, False, 3, 0),
+    "Mistral Nemo 12B": (14336, False, 3, 0),
+    "Mistral Large 123B": (28672, False, 3, 0),
+    "Mixtral 8x7B": (14336, False, 3, 0),
+    "Mixtral 8x22B": (16384, False, 3, 0),
+    "MiniLM-L6": (1536, True, 2, 512),
+    "MiniLM-L12": (1536, True, 2, 512),
+    "DistilBERT": (3072, True, 2, 512),
+    "BERT-base": (3072, True, 2, 512),
+    "BERT-large": (4096, True, 2, 512),
+}
+
+
+@pytest.mark.parametrize("one", published.models(), ids=lambda one: one.name)
+def test_the_weights_of_every_published_shape_add_up_to_its_parameters(one: published.Published) -> None:
+    """Matrices alone, to 1 %: norms and biases are less (GPT-3 is published in round figures)."""
+    wide, tied, products, positions = FEED_FORWARD[one.name]
+    attention = 2 * one.hidden * one.head_dim * (one.heads + one.kv_heads)
+    expert = products * one.hidden * wide
+    embedded = (one.vocabulary * (1 if tied else 2) + positions) * one.hidden
+    for experts, told in ((one.experts, one.params), (one.experts_used, one.active_params)):
+        summed = one.layers * (attention + experts * expert) + embedded
+        assert summed == pytest.approx(told, rel=0.01), one.name
+
+
+def test_every_published_shape_says_whether_it_is_from_memory() -> None:
+    assert {one.shape for one in published.models()} == {"read", "recalled"}
     for one in published.models():
-        embedded = one.vocabulary * one.hidden
-        squares = (one.active_params - embedded) / (one.layers * one.hidden**2)
-        assert 7 < squares < 25, one.name
+        assert one.source.startswith("https://") == (one.shape == "read"), one.name
+        assert ("memory" in one.source) == (one.shape == "recalled"), one.name
 
 
 @pytest.mark.parametrize(("field", "wrong"), [("80,8192,64,8", "80,8192,64,7"), ("80,8192,64,8", "0,8192,64,8")])
@@ -157,6 +198,33 @@ def test_a_link_that_breaks_the_rules_is_named(tmp_path: Path) -> None:
     path.write_text(networks.CSV.read_text(encoding="utf-8").replace("aws/g5.xlarge,2.5", "aws/g5.xlarge,0"))
     with pytest.raises(ValueError, match=r"aws/g5\.xlarge"):
         networks.links(path)
+
+
+def test_few_chips_use_few_of_the_links_of_a_mesh_and_all_of_a_switch() -> None:
+    mesh, switch, grid = (
+        networks.inside("AMD MI300X"),
+        networks.inside("NVIDIA H100 SXM"),
+        networks.between("gcp/tpu-v5p"),
+    )
+    assert mesh is not None
+    assert switch is not None
+    assert grid is not None
+    assert [mesh.bytes_per_s_among(n) for n in (2, 4, 8)] == pytest.approx([64e9, 3 * 64e9, 448e9])
+    assert [switch.bytes_per_s_among(n) for n in (2, 8)] == [450e9, 450e9]
+    assert [grid.bytes_per_s_among(n) for n in (2, 4, 64)] == pytest.approx([100e9, 200e9, 300e9])
+
+
+def test_every_generation_of_a_kind_of_chip_is_linked_at_least_as_fast() -> None:
+    def gbit(scope: networks.Scope, *names: str) -> list[float]:
+        return [networks.links()[scope, name].gbit_per_s for name in names]
+
+    for rising in (
+        gbit("inside", "NVIDIA A100 40GB SXM", "NVIDIA H100 SXM", "NVIDIA B200 SXM"),
+        gbit("between", "gcp/tpu-v4", "gcp/tpu-v5p"),
+        gbit("between", "gcp/tpu-v5e", "gcp/tpu-v6e"),
+    ):
+        assert rising == sorted(set(rising))
+    assert gbit("between", "gcp/tpu-v5p") == [2 * gbit("between", "gcp/tpu-v4")[0]]  # "twice the bandwidth" of v4
 
 
 # ---------------------------------------------------------------------------------------- parallel passes
@@ -276,15 +344,15 @@ def test_more_servers_never_wait_longer(servers: int, load: float, mean_s: float
     assert waits[0] >= waits[1] - 1e-9 >= waits[2] - 2e-9
 
 
-@pytest.mark.parametrize("copies", [1, 4, 16])
-@pytest.mark.parametrize("load", [0.5, 0.8])
+@pytest.mark.parametrize("copies", [1, 2, 4, 16])
+@pytest.mark.parametrize("load", [0.02, 0.1, 0.3, 0.5, 0.8])
 def test_waits_for_a_pass_that_always_takes_the_same_are_not_understated(copies: int, load: float) -> None:
-    """Against a simulation of M/D/c: at least as long, and no more than a service longer."""
+    """Against a simulation of M/D/c: at most 5 % shorter, and no more than a service longer."""
     one = Pace(1, Passed(1.0), Passed(0.0), 1, 0, 1)
     planned = served(one, load * copies, copies, 0.99)
     assert planned is not None
     seen_s = simulated(np.array([1.0]), load * copies, copies, requests=100_000, seed=3).percentile_s(0.99)
-    assert 0.97 * seen_s <= planned.ttft_s <= seen_s + 1.0
+    assert 0.95 * seen_s <= planned.ttft_s <= seen_s + 1.0
 
 
 def test_no_copy_is_planned_to_be_busier_than_the_most() -> None:

@@ -124,17 +124,15 @@ def plan(
     how = How(tuple(provider or ()), inputs, tuple(dim or ()), time_limit)
     shape = (params, layers, hidden, heads, kv_heads, bits, kv_bits, context, prompt_tokens, answer_tokens)
     paper = Options(arch or "", *shape, tokens, flops, rate, ttft_ms, tpot_ms, p99_ms)
-    named = () if machine is None else (f"machine.instance={machine}",)
-    settings = (*(overrides or ()), *named)
-    if arch is None and (training or batch_tokens is not None or waiting_usd_per_hour):
-        raise UsageError("--training, --batch-tokens and --waiting-usd-per-hour go together, with --arch")
+    settings = (*(overrides or ()), *(() if machine is None else (f"machine.instance={machine}",)))
+    _refuse_half_a_training(arch, training, batch_tokens, waiting_usd_per_hour)
     if arch is not None:
         _refuse_beside_paper(arch, run, model, measure or how != How())
-    if arch is not None and training:
-        _training(paper, batch_tokens, waiting_usd_per_hour, form)
-        return
-    if arch is not None:
-        _on_paper(paper, config, settings, form)
+        if training:
+            _refuse_traffic(config, settings)
+            _training(paper, batch_tokens, waiting_usd_per_hour, form)
+        else:
+            _on_paper(paper, config, settings, form)
         return
     if paper != Options(""):
         raise UsageError("--params, --rate and the like describe a model on paper: add --arch llama, or leave them out")
@@ -167,6 +165,19 @@ def _of_measured(
     print_text(_written(found, form))
     if found.choice is None:
         raise typer.Exit(NOT_MET)
+
+
+def _refuse_half_a_training(arch: str | None, training: bool, batch_tokens: float | None, waiting: float) -> None:
+    """Raises UsageError where an option of a training stands without the others."""
+    whole = training and arch is not None
+    if not whole and (training or batch_tokens is not None or waiting != 0):
+        raise UsageError("--training, --batch-tokens and --waiting-usd-per-hour go together, with --arch")
+
+
+def _refuse_traffic(config: Path | None, settings: tuple[str, ...]) -> None:
+    """Raises UsageError where a training is given a traffic, which it would leave out in silence."""
+    if config is not None or settings:
+        raise UsageError("--training serves no traffic: leave --config, --set and --machine out")
 
 
 def _refuse_beside_paper(arch: str, run: str | None, model: Path | None, measured: bool) -> None:

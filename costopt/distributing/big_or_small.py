@@ -4,6 +4,7 @@ Small machines count finer and a spare one costs less; a big one needs no networ
 share one queue (what that is worth is the pooling gain).
 """
 
+import bisect
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -12,6 +13,9 @@ from costopt.distributing.paper import Paper, PaperRow
 from costopt.distributing.replicas import Limits, least_copies
 
 SHOWN = 3
+
+MOST_APART = 20
+"""Times as many copies as with one queue, up to which a number for queues apart is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +49,14 @@ def queues_apart(row: PaperRow, rate_per_s: float, limits: Limits) -> int | None
     if row.fleet is None:
         return None
     one = row.fleet.pace.times(row.fleet.factor)
-    pooled = row.fleet.served.copies
-    return next(
-        (
-            copies
-            for copies in range(pooled, 20 * pooled)
-            if (alone := least_copies(one, rate_per_s / copies, limits)) is not None and alone.copies == 1
-        ),
-        None,
-    )
+
+    def enough(copies: int) -> bool:
+        alone = least_copies(one, rate_per_s / copies, limits)
+        return alone is not None and alone.copies == 1
+
+    looked_at = range(row.fleet.served.copies, MOST_APART * row.fleet.served.copies)
+    first = bisect.bisect_left(looked_at, True, key=enough)
+    return looked_at[first] if first < len(looked_at) else None
 
 
 def _count(row: PaperRow) -> int:

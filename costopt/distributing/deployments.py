@@ -168,8 +168,12 @@ def _needs(carried: Carried, workload: Workload, memory_bytes: float, offer: Off
     chips = "" if carried.chip.kind == "cpu" else f": {units.count_of(math.ceil(whole / usable), 'chip')}, it has "
     has = f"{units.bytes(usable)} of {units.bytes(memory_bytes)}{' each' if carried.count > 1 and chips else ''}"
     told = f"needs {units.bytes(whole)}, can fill {has}{chips}{carried.count if chips else ''}"
-    if networks.between(offer.instance) is None:
+    link = networks.between(offer.instance)
+    if link is None:
         return f"{told}; what its network sustains is not known, so nothing is spread over several"
     if not workload.layers:
         return f"{told}; without --layers it is not spread over several"
-    return f"{told}; {MOST_MACHINES} of them don't hold it either"
+    most = min(MOST_MACHINES, workload.heads if link.kind == "ICI" else workload.layers)
+    if most == 1:
+        return f"{told}; it has nothing to share among several"
+    return f"{told}; {most} of them don't hold it either"

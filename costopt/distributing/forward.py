@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from costopt.distributing.decoders import ACTIVATION_BYTES, ACTIVATIONS_PER_TOKEN, BITS_PER_BYTE, Work
+from costopt.distributing.decoders import ACTIVATIONS_PER_TOKEN, BITS_PER_BYTE, Work, activation_bytes
 
 NOTHING = Work(0.0, 0.0)
 
@@ -22,7 +22,8 @@ class OnePass:
 
     `tokens` is 1 for a picture; `hidden` and `layers` 0 where they are not known; `kernels` are launched for a pass on
     an accelerator. `weight_bits` is what weights are stored and multiplied in. `flops` are operations (a multiply-add
-    is two).
+    is two). `multiplied` counts the parameters that a pass reads: embeddings are held, but a few rows of them are read;
+    None is all.
     """
 
     name: str
@@ -34,6 +35,7 @@ class OnePass:
     heads: int = 1
     weight_bits: int = 16
     kernels: int = 0
+    multiplied: float | None = None
 
     @property
     def prompt_tokens(self) -> int:
@@ -57,8 +59,9 @@ class OnePass:
 
     def prefill(self) -> Work:
         """The pass."""
-        row_bytes = float(self.tokens * self.hidden * ACTIVATION_BYTES)
-        return Work(self.flops, self.weight_bytes, 0.0, row_bytes, self.layers, self.kernels)
+        params = self.params if self.multiplied is None else self.multiplied
+        read_bytes = params * self.weight_bits / BITS_PER_BYTE
+        return Work(self.flops, read_bytes, 0.0, self.row_bytes, self.layers, self.kernels)
 
     def step(self, batch: int) -> Work:  # noqa: ARG002 - the protocol's; there is no step whatever the batch
         """There is no second phase."""
@@ -66,4 +69,9 @@ class OnePass:
 
     def state_bytes(self, batch: int, tensor: int) -> float:  # noqa: ARG002 - whole rows are kept by every chip
         """The activations of a batch."""
-        return float(batch * self.tokens * self.hidden * ACTIVATION_BYTES * ACTIVATIONS_PER_TOKEN)
+        return batch * self.row_bytes * ACTIVATIONS_PER_TOKEN
+
+    @property
+    def row_bytes(self) -> float:
+        """The activation of an input between two layers."""
+        return self.tokens * self.hidden * activation_bytes(self.weight_bits)

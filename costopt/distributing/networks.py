@@ -28,10 +28,11 @@ BITS_PER_BYTE = 8.0
 class Link:
     """A way between machines (`name` is one of the price book) or inside one (`name` is a chip of the hardware table).
 
-    `gbit_per_s` counts 10^9 bits each way. `latency_us` is what one message costs however short it is; it is recalled
-    in every row, whatever `confidence` the rate has: 50 for TCP (30 to 100 seen), 20 for EFA, 5 for InfiniBand and
-    PCIe, 1 or 2 for links made for it (the low end of what is seen, because libraries don't send short messages round
-    the whole ring).
+    `gbit_per_s` counts 10^9 bits each way, over all `links` of a chip together: 1 where all of it is there whoever the
+    partner is (a switch, a bus), more where each leads to another neighbour. `latency_us` is what one message costs
+    however short it is; it is recalled in every row, whatever `confidence` the rate has: 50 for TCP (30 to 100 seen),
+    20 for EFA, 5 for InfiniBand and PCIe, 1 or 2 for links made for it (the low end of what is seen, because libraries
+    don't send short messages round the whole ring).
     """
 
     scope: Scope
@@ -43,11 +44,23 @@ class Link:
     as_of: str
     source: str
     note: str = ""
+    links: int = 1
 
     @property
     def bytes_per_s(self) -> float:
         """Bytes a second each way."""
         return self.gbit_per_s * 1e9 / BITS_PER_BYTE
+
+    def bytes_per_s_among(self, n: int) -> float:
+        """Bytes a second each way among `n` chips: fewer than a chip has links for leave some of them unused.
+
+        In a full mesh n - 1 links are in use. In a grid (ICI), whose dimensions double one after the other, a chip at a
+        corner uses one link a dimension: min(links / 2, log2 n); links that close the rings of whole pods are left out.
+        """
+        if self.links == 1 or n < 2:
+            return self.bytes_per_s
+        used = min(self.links / 2, math.log2(n)) if self.kind == "ICI" else min(self.links, n - 1)
+        return self.bytes_per_s * used / self.links
 
     @property
     def latency_s(self) -> float:
@@ -72,8 +85,14 @@ def links(path: Path = CSV) -> Mapping[tuple[Scope, str], Link]:
     with path.open(encoding="utf-8", newline="") as file:
         rows = [adapter.validate_python(row) for row in csv.DictReader(file, strict=True)]
     for one in rows:
-        if not (0 < one.gbit_per_s < math.inf and 0 <= one.latency_us < math.inf and one.as_of and one.source):
-            raise ValueError(f"link '{one.name}': needs a rate above zero, a latency, a date and a source")
+        if not (
+            0 < one.gbit_per_s < math.inf
+            and one.links > 0
+            and 0 <= one.latency_us < math.inf
+            and one.as_of
+            and one.source
+        ):
+            raise ValueError(f"link '{one.name}': needs a rate and links above zero, a latency, a date and a source")
     found = {(one.scope, one.name): one for one in rows}
     if len(found) < len(rows):
         raise ValueError(f"{path.name}: a link stands there twice")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from costopt import units
-from costopt.distributing.deployments import BATCHES, Deployments, Way, deployments
+from costopt.distributing.deployments import BATCHES, Deployments, Way, deployments, precision_of
 from costopt.distributing.pace import Pace, pace
 from costopt.distributing.paper_asked import PaperAsked
 from costopt.distributing.replicas import MOST_COPIES, Limits, Served, least_copies
@@ -131,11 +131,22 @@ def row(asked: PaperAsked, offer: Offer) -> PaperRow:
     slow = fleet(asked, found, SLOW)
     sized = slow or fleet(asked, found, AS_PROJECTED) or fast
     if slow is None:
-        return PaperRow(found, "undecided", _within(offer, sized), sized, fast.month_usd)
-    if found.toolchain:
-        words = f"another toolchain ({found.toolchain}): port it and {_measure(offer, sized)}"
-        return PaperRow(found, "undecided", words, sized, fast.month_usd)
+        ported = f"; another toolchain ({found.toolchain})" if found.toolchain else ""
+        return PaperRow(found, "undecided", _within(offer, sized) + ported, sized, fast.month_usd)
+    doubt = _doubt(asked, found)
+    if doubt:
+        return PaperRow(found, "undecided", f"{doubt}{_measure(offer, sized)}", sized, fast.month_usd)
     return PaperRow(found, "meets", "", sized, fast.month_usd)
+
+
+def _doubt(asked: PaperAsked, found: Deployments) -> str:
+    """Why the band can't be relied on there, to be followed by what measuring costs; empty where it can."""
+    if found.toolchain:
+        return f"another toolchain ({found.toolchain}): port it and "
+    kind = None if found.carried is None else found.carried.chip.kind
+    if kind == "cpu" and precision_of(asked.workload) != "fp32":
+        return "only fp32 was held against measurements on a processor: plan with --bits 32, or "
+    return ""
 
 
 # ---------------------------------------------------------------------------------------- sizes
@@ -175,12 +186,18 @@ def _month_usd(asked: PaperAsked, offer: Offer, instances: int) -> float:
 
 
 def _alike(one: PaperRow, choice: PaperRow) -> bool:
-    """Whether the bills' ranges overlap. On equal chips in equal number a wrong projection is wrong for both alike."""
-    if one.verdict != "meets" or one.fleet is None or choice.fleet is None or one.low_usd is None:
+    """Whether the bills' ranges overlap.
+
+    On equal chips in equal number a wrong projection is wrong for both alike: there, whether the other is cheaper at
+    the fast end, because its instances come in smaller steps.
+    """
+    if one.verdict != "meets" or one.fleet is None or choice.fleet is None:
+        return False
+    if one.low_usd is None or choice.low_usd is None:
         return False
     here, there = one.fleet.way.spread, choice.fleet.way.spread
     if (here.chip, here.chips, here.machines) == (there.chip, there.chips, there.machines):
-        return False
+        return one.low_usd < choice.low_usd
     return one.low_usd <= choice.fleet.month_usd
 
 

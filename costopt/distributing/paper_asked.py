@@ -5,7 +5,6 @@
 --arch cnn --flops 1.1e9 --rate 50
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 from costopt import units
 from costopt.distributing import paper_models
 from costopt.distributing.decoders import Workload
-from costopt.distributing.paper_options import Options, check, given
+from costopt.distributing.paper_options import MOST, Options, check, given
 from costopt.distributing.replicas import Limits
 from costopt.distributing.training_plan import TrainingAsked
 from costopt.errors import UsageError
@@ -24,6 +23,9 @@ from costopt.pricing.book import Book
 
 SHARE = 0.99
 """Of the requests that a limit holds for: as in MLPerf Inference's server scenario."""
+
+TRAINED_BITS = 16
+"""Of weights as they are multiplied in training: `training_plan.STATE_BYTES`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,26 +58,38 @@ def training(options: Options, batch_tokens: float | None, waiting_usd_per_hour:
     check(options)
     if options.arch == "cnn":
         raise UsageError("--training: --arch cnn is not planned: its operations a step are not counted in tokens")
-    served = (
-        ("--rate", options.rate),
-        ("--p99-ms", options.p99_ms),
-        ("--ttft-ms", options.ttft_ms),
-        ("--tpot-ms", options.tpot_ms),
-    )
-    for flag, value in served:
-        if value is not None:
-            raise UsageError(f"{flag}: training serves no requests; leave it out")
+    _refuse_serving(options)
     tokens = given(batch_tokens, "--batch-tokens", options, "4e6")
-    if not (math.isfinite(tokens) and tokens > 0):
-        raise UsageError(f"--batch-tokens is {units.given(tokens)}: it must be more than 0")
-    if not (math.isfinite(waiting_usd_per_hour) and waiting_usd_per_hour >= 0):
-        raise UsageError(f"--waiting-usd-per-hour is {units.given(waiting_usd_per_hour)}: it can't be less than 0")
+    if not 1 <= tokens <= MOST:
+        raise UsageError(
+            f"--batch-tokens is {units.given(tokens)}: it must be 1 at least and {units.given(MOST)} at most"
+        )
+    if not 0 <= waiting_usd_per_hour <= MOST:
+        told = units.given(waiting_usd_per_hour)
+        raise UsageError(f"--waiting-usd-per-hour is {told}: it can't be less than 0 or more than {units.given(MOST)}")
     params = given(options.params, "--params", options, "8e9")
     like = paper_models.like_of(options, params)
     active = params if like is None else params * like.active_params / like.params
     return TrainingAsked(
         f"{options.arch} of {paper_models.counted(params)} parameters", params, active, tokens, waiting_usd_per_hour
     )
+
+
+def _refuse_serving(options: Options) -> None:
+    """What a training has no use for would be left out in silence. Raises UsageError."""
+    served = (
+        ("--rate", options.rate), ("--p99-ms", options.p99_ms), ("--ttft-ms", options.ttft_ms),
+        ("--tpot-ms", options.tpot_ms), ("--context", options.context), ("--prompt-tokens", options.prompt_tokens),
+        ("--answer-tokens", options.answer_tokens), ("--tokens", options.tokens),
+    )  # fmt: skip
+    for flag, value in served:
+        if value is not None:
+            raise UsageError(f"{flag}: training serves no requests; leave it out")
+    for flag, bits in (("--bits", options.bits), ("--kv-bits", options.kv_bits)):
+        if bits != TRAINED_BITS:
+            raise UsageError(
+                f"{flag} {bits}: training is planned in mixed precision of {TRAINED_BITS} bits; leave it out"
+            )
 
 
 # ---------------------------------------------------------------------------------------- traffic and limits
@@ -98,13 +112,19 @@ def _traffic(options: Options, config: Path | None, overrides: tuple[str, ...], 
 _PLANNED = frozenset({"demand", "promise", "spare", "hours_per_month", "egress", "machines"})
 """What a plan on paper takes from a traffic file."""
 
+_KEYS = {
+    "work_usd": "work", "price": "machine", "max_wait_s": "batching", "extras": "load_balancer, storage or registry",
+}  # fmt: skip
+"""What the traffic file calls it, where that is another name."""
+
 
 def _about_traffic(traffic: Asked) -> Iterator[str]:
     """What the traffic file says and nobody plans with here, and bursts."""
     said, plain = asdict(traffic), asdict(Asked(traffic.demand))
     others = [name for name in said if name not in _PLANNED and said[name] != plain[name]]
     if others:
-        yield f"not planned with on paper, though the traffic file has it: {', '.join(others)}"
+        keys = ", ".join(_KEYS.get(name, name) for name in others)
+        yield f"not planned with on paper, though the traffic file has it: {keys}"
     dispersion = traffic.demand.dispersion
     if dispersion is not None and dispersion > BURSTY:
         yield (

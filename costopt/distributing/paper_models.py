@@ -50,13 +50,18 @@ def decoder(options: Options) -> tuple[Workload, list[str]]:
     )
     notes = [*_about_shape(like, params), f"{told}, the longest {units.count(context)}{default}"]
     if like is not None and context > like.context:
-        notes.append(f"{like.name} was published for {units.count(like.context)} tokens, not {units.count(context)}")
+        notes.append(_beyond(like, context))
     return Answering(shaped, prompt, answer, context), notes
+
+
+def _beyond(like: Published, tokens: int) -> str:
+    return f"{like.name} was published for {units.count(like.context)} tokens, not {units.count(tokens)}"
 
 
 def like_of(options: Options, params: float) -> Published | None:
     """The published model whose shape is taken; None where the user gives it all.
 
+    A mixture of experts is always taken from a published one, because no option says what its experts are.
     Raises UsageError where none is near and something of the shape is missing.
     """
     flags = (
@@ -64,7 +69,8 @@ def like_of(options: Options, params: float) -> Published | None:
         ("--kv-heads", options.kv_heads if options.arch in DECODERS else 1),
     )  # fmt: skip
     missing = [flag for flag, value in flags if value is None]
-    if not missing:
+    mixture = any(one.experts > 1 for one in published.of_arch(options.arch))
+    if not missing and not mixture:
         return None
     if not published.of_arch(options.arch):
         raise UsageError(f"--arch {options.arch} needs its shape: give {', '.join(missing)}")
@@ -72,6 +78,8 @@ def like_of(options: Options, params: float) -> Published | None:
     if not 1 / NEAR <= like.params / params <= NEAR:
         near = f"the nearest, {like.name}, {counted(like.params)}"
         has = f"no published {options.arch} has about {counted(params)} parameters ({near})"
+        if mixture:
+            raise UsageError(f"{has}, and no option says what its experts are: plan with --params nearer to it")
         raise UsageError(f"{has}: give {', '.join(missing)}")
     return like
 
@@ -81,7 +89,7 @@ def _shaped(options: Options, params: float, like: Published | None) -> Decoder:
     if like is None:
         return _own(options, params)
     heads = options.heads or like.heads
-    if options.heads is None and options.hidden is None:
+    if heads == like.heads and options.hidden in (None, like.hidden):
         head_dim = like.head_dim
     else:
         head_dim = _head_dim(options.hidden or like.hidden, heads)
@@ -141,6 +149,8 @@ def _kv_heads(kv_heads: int, heads: int) -> int:
 
 
 def _about_shape(like: Published | None, params: float) -> Iterator[str]:
+    if like is not None and like.shape == "recalled":
+        yield f"the layers, width and heads of {like.name} are from memory: check them"
     if like is not None and not 1 / LIKE <= like.params / params <= LIKE:
         shape = f"{like.name} with {counted(like.params)} parameters"
         yield (
@@ -158,15 +168,17 @@ def encoder(options: Options) -> tuple[Workload, list[str]]:
     layers, hidden, heads = shape or (0, 0, 1)
     layers, hidden, heads = options.layers or layers, options.hidden or hidden, options.heads or heads
     _head_dim(hidden, heads)
-    looked_up = 0 if like is None else like.vocabulary * like.hidden
-    multiplied = params - looked_up if params > looked_up else params
+    multiplied = params * (1.0 if like is None else 1 - like.vocabulary * like.hidden / like.params)
     flops = encoder_flops(multiplied, layers, hidden, tokens)
     kernels = KERNELS_PER_LAYER * layers
     name = _name(options, params, like)
-    workload = OnePass(name, flops, params, tokens, layers, hidden, heads, options.bits, kernels)
-    notes = [*_about_shape(like, params), f"inputs of {units.count_of(tokens, 'token')}"]
-    if options.tokens is None:
-        notes[-1] += "; --tokens for yours"
+    workload = OnePass(name, flops, params, tokens, layers, hidden, heads, options.bits, kernels, multiplied)
+    yours = "; --tokens for yours" if options.tokens is None else ""
+    notes = [*_about_shape(like, params), f"inputs of {units.count_of(tokens, 'token')}{yours}"]
+    if like is not None and tokens > like.context:
+        notes.append(_beyond(like, tokens))
+    if like is None:
+        notes.append("all parameters are taken to be multiplied: leave those of embeddings out of --params")
     return workload, notes
 
 

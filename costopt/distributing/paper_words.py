@@ -112,5 +112,7 @@ def _about(choice: PaperRow, today: datetime.date) -> Iterator[str]:
     if recalled:
         yield f"the rate of {' and '.join(recalled)} is recalled: check it"
     age_days = offers.age_days(offer.as_of, today)
-    if age_days is not None and age_days > offers.OLD_AFTER_DAYS:
+    if age_days is None:
+        yield f"the price of {offer.instance} has no date: check it"
+    elif age_days > offers.OLD_AFTER_DAYS:
         yield f"the price of {offer.instance} is of {offer.as_of}, {age_days} days old: check it"

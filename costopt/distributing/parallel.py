@@ -120,7 +120,8 @@ def exchange_s(work: Work, spread: Spread) -> float:
     """Two all-reduces a layer among the chips of a stage, and a send to each next stage, in seconds."""
     summed = handed = 0.0
     if spread.link is not None:
-        once = all_reduce_s(work.row_bytes, spread.tensor, spread.link.bytes_per_s, spread.link.latency_s)
+        rate = spread.link.bytes_per_s_among(spread.tensor)
+        once = all_reduce_s(work.row_bytes, spread.tensor, rate, spread.link.latency_s)
         summed = ALL_REDUCES_PER_LAYER * work.layers * once
     if spread.stage_link is not None:
         handed = (spread.stages - 1) * send_s(

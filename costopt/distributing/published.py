@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pydantic import TypeAdapter
 
@@ -20,6 +21,9 @@ class Published:
     `params` counts all weights, `active_params` those that one token passes (fewer in a mixture of experts, which has
     `experts` in each layer and asks `experts_used` of them). A head is `head_dim` wide; `kv_heads` of them have keys
     and values of their own. `context` is the longest text that it was published for, in tokens.
+
+    `shape` is how layers, width and heads are known: `read` in the file that `source` names, or `recalled` from memory.
+    `params` and `active_params` are the sum of the weights of that shape (tests/test_paper_maths.py adds them up).
     """
 
     name: str
@@ -35,6 +39,7 @@ class Published:
     context: int
     experts: int
     experts_used: int
+    shape: Literal["read", "recalled"]
     as_of: str
     source: str
 

@@ -2,9 +2,8 @@
 
 A request waits twice: for a place in a batch (`copies * batch` places, each taken for the whole stay), and then for the
 prompts before it (each copy works on one at a time, at most one step later). Both queues are taken as M/M/c by Erlang's
-formula; where all requests are alike (one forward pass) waits are half as long (Allen & Cunneen's factor (1 + c^2) / 2;
-Allen 1990, "Probability, Statistics, and Queueing Theory"). Their percentiles are added, each with half of the requests
-that may be late: by the union bound the sum is not passed by more.
+formula; where all requests are alike (one forward pass), as M/D/c by `pass_wait_tail_s`. Their percentiles are added,
+each with half of the requests that may be late: by the union bound the sum is not passed by more.
 """
 
 import functools
@@ -88,7 +87,7 @@ def served(pace: Pace, rate_per_s: float, copies: int, share: float) -> Served |
         wait_s = wait_tail_s(lanes * pace.batch, rate_per_s, pace.stay_s, late)
         wait_s += wait_tail_s(lanes, rate_per_s, pace.prefill_s, late) + pace.step_s
     else:
-        wait_s = wait_tail_s(lanes, rate_per_s, pace.prefill_s, 1 - share) / 2
+        wait_s = pass_wait_tail_s(lanes, rate_per_s, pace.prefill_s, 1 - share)
     ttft_s = wait_s + pace.prefill_s
     return Served(copies, ttft_s, ttft_s + pace.answer_tokens * pace.tpot_s, load)
 
@@ -102,6 +101,21 @@ def wait_tail_s(servers: int, rate_per_s: float, mean_s: float, late: float) -> 
     rate = rate_per_s * pool / servers
     waiting = _erlang_c(pool, rate * mean_s)
     return max(0.0, math.log(waiting / late)) / (pool / mean_s - rate) if waiting else 0.0
+
+
+def pass_wait_tail_s(servers: int, rate_per_s: float, pass_s: float, late: float) -> float:
+    """The wait that all but `late` of the requests stay under in M/D/c (all take `pass_s`): the longer of two.
+
+    In a queue: half of that in M/M/c (Allen & Cunneen's factor (1 + c^2) / 2; Allen 1990, "Probability, Statistics, and
+    Queueing Theory"). With nobody before it: until the first of c passes ends, each equally likely to be anywhere, so
+    P(W > t) = C (1 - t/s)^c. At loads of 0.01 to 0.9 and 1 to 16 servers, no more than 5 % of wait and pass too short
+    against simulations.
+    """
+    queued_s = wait_tail_s(servers, rate_per_s, pass_s, late) / 2
+    pool = min(servers, POOL)
+    waiting = _erlang_c(pool, rate_per_s * pool / servers * pass_s)
+    first_s = pass_s * (1 - (late / waiting) ** (1 / pool)) if waiting > late else 0.0
+    return max(queued_s, first_s)
 
 
 @functools.lru_cache(maxsize=4096)

@@ -14,7 +14,7 @@ from costopt.distributing import networks
 from costopt.distributing.collectives import all_reduce_s
 from costopt.distributing.deployments import NO_RUNTIME, TOOLCHAINS, USABLE
 from costopt.distributing.parallel import REACHED
-from costopt.distributing.training_steps import TrainingStep
+from costopt.distributing.training_steps import MOST_MACHINES, TrainingStep
 from costopt.pricing.offers import Offer
 from costopt.projecting.hardware import Carried, Chip, carried_by
 
@@ -22,6 +22,9 @@ STATE_BYTES = 16
 """Bytes a parameter in mixed-precision training with Adam: weight and gradient in 16 bits, and weight, momentum and
 variance in 32. Source: Rajbhandari et al. 2019, "ZeRO", arXiv:1910.02054, section 3.1. Activations come on top: they
 are taken to be computed again."""
+
+WEIGHT_BYTES = 2
+"""Of each parameter, as it is multiplied: what every chip needs of the whole model to compute."""
 
 GRADIENT_BYTES = 2
 """Of each parameter, summed over all machines after a step."""
@@ -80,7 +83,8 @@ def row(asked: TrainingAsked, offer: Offer) -> TrainingRow:
     if network is None:
         step = TrainingStep(alone_s, 0.0, math.inf, 0.0)
         return TrainingRow(offer, step, network="not known", toolchain=toolchain)
-    step = TrainingStep(alone_s, GRADIENT_BYTES * asked.params, network.bytes_per_s, network.latency_s)
+    rate = network.bytes_per_s_among(MOST_MACHINES)
+    step = TrainingStep(alone_s, GRADIENT_BYTES * asked.params, rate, network.latency_s)
     worth = step.most_worth(offer.usd_per_hour, asked.waiting_usd_per_hour)
     return TrainingRow(offer, step, step.fastest(), worth, network=network.kind, toolchain=toolchain)
 
@@ -99,17 +103,31 @@ def _usd(asked: TrainingAsked, one: TrainingRow) -> float:
 
 
 def _alone_s(asked: TrainingAsked, carried: Carried) -> float:
-    """6 P tokens / (chips * rate * reached), and one all-reduce of the gradients between the chips."""
+    """6 P tokens / (chips * rate * reached), and what the chips exchange: `_exchanged_inside_s`."""
     chip = carried.chip
     peak = chip.peak_per_s("fp16")
     if peak is None:
         raise ValueError(f"{chip.name} has no fp16 rate that is published")
     flops = FLOPS_PER_PARAM_AND_TOKEN * asked.active_params * asked.batch_tokens
-    link = networks.inside(chip.name) if carried.count > 1 else None
-    inside_s = 0.0
-    if link is not None:
-        inside_s = all_reduce_s(GRADIENT_BYTES * asked.params, carried.count, link.bytes_per_s, link.latency_s)
-    return flops / (carried.count * peak * REACHED[chip.memory_kind].operations) + inside_s
+    computed_s = flops / (carried.count * peak * REACHED[chip.memory_kind].operations)
+    return computed_s + _exchanged_inside_s(asked, carried)
+
+
+def _exchanged_inside_s(asked: TrainingAsked, carried: Carried) -> float:
+    """The chips of a machine share optimizer and gradients: as much as one all-reduce, half of it of gradients and half
+    of new weights. Where weights don't fit on each chip either, they are gathered twice a step: half as much again.
+
+    Source: Rajbhandari et al. 2019, "ZeRO", arXiv:1910.02054, section 7.
+    """
+    chip, n = carried.chip, carried.count
+    link = networks.inside(chip.name) if n > 1 else None
+    if link is None:
+        return 0.0
+    rate = link.bytes_per_s_among(n)
+    once_s = all_reduce_s(GRADIENT_BYTES * asked.params, n, rate, link.latency_s)
+    per_chip = asked.params * (WEIGHT_BYTES + (STATE_BYTES - WEIGHT_BYTES) / n)
+    fits = chip.memory_gb is not None and per_chip <= USABLE * chip.memory_gb * 1e9
+    return once_s if fits else 1.5 * once_s
 
 
 def _why_not(asked: TrainingAsked, offer: Offer, carried: Carried | None) -> str:

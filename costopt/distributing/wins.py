@@ -14,7 +14,7 @@ from costopt.distributing.decoders import Work, Workload
 from costopt.distributing.deployments import Way, precision_of
 from costopt.distributing.pace import pace
 from costopt.distributing.paper import Paper, PaperRow, saturated
-from costopt.distributing.parallel import passed
+from costopt.distributing.parallel import REACHED, passed
 from costopt.judging.cost import SECONDS_PER_HOUR
 from costopt.projecting.hardware import Chip, Kind, Precision
 
@@ -134,8 +134,12 @@ def _dense(runs: Sequence[PaperRow], workload: Workload) -> Iterator[str]:
 
 
 def _bound(what: str, work: Work, chips: Iterable[Chip], precision: Precision) -> str:
-    """On how many chips operations decide, and on how many memory."""
-    ridges = [peak / chip.bytes_per_s for chip in chips if (peak := chip.peak_per_s(precision)) is not None]
+    """On how many chips operations decide, and on how many memory, at the rates that they reach."""
+    ridges = [
+        peak * REACHED[chip.memory_kind].operations / (chip.bytes_per_s * REACHED[chip.memory_kind].memory)
+        for chip in chips
+        if (peak := chip.peak_per_s(precision)) is not None
+    ]
     above = sum(work.intensity > ridge for ridge in ridges)
     of = f"on {above} of {units.count_of(len(ridges), 'chip')}"
     return f"{what} is {units.significant(work.intensity)} operations a byte: {of} operations decide, elsewhere memory"
