@@ -150,7 +150,7 @@ LAYERS = (
     {"spot_places", "sizes"},
     {"billing"},
     {"ranking"},
-    {"flips", "following"},
+    {"flips", "following", "capping"},
     {"plan_words", "energy_words", "energy_facts"},
     {"answer"},
     {"plan_sheet", "plan_facts"},
