@@ -18,7 +18,7 @@ from costopt.errors import UsageError
 from costopt.journal import Journal
 from costopt.planning.demand import constant
 from costopt.planning.places import BAND
-from costopt.planning.simulation import simulated
+from costopt.planning.simulation import Batching, simulated
 from costopt.planning.traffic_file import Promise
 from costopt.pricing import book
 from costopt.pricing.book import Book
@@ -32,7 +32,7 @@ from costopt.scheduling.fleet_records import Packed
 from costopt.scheduling.forms import Form
 from costopt.scheduling.layout import Group
 from costopt.scheduling.routing import response_by_weights_ms
-from costopt.scheduling.ways import Way
+from costopt.scheduling.ways import Way, undominated
 from tests import factories
 from tests.factories import measured, recipe
 
@@ -229,6 +229,41 @@ def test_a_model_measured_on_two_families_is_served_by_the_cheaper(tmp_path: Pat
     )
     found = answer(tmp_path, f"models:\n  both: {{ways: [{ways}], requests_per_second: 5, p95_ms: 50}}\n")
     assert [found.sites[one.machine].name for one in found.groups] == ["aws/c7g.large"]
+
+
+def test_a_month_has_the_hours_of_the_file_and_prices_are_those_of_the_region(tmp_path: Path) -> None:
+    dear = replace(OFFERS[0], region="eu-west-1", usd_per_hour=0.3)
+    prices = Book({one.key: one for one in (*OFFERS, dear)})
+    assert answer(tmp_path, f"models:\n{SPAM}", prices).usd == pytest.approx(73)
+    asked = f"models:\n{SPAM}region: eu-west-1\nhours_per_month: 100\n"
+    assert answer(tmp_path, asked, prices).usd == pytest.approx(30)
+
+
+def test_a_replica_takes_the_memory_that_was_measured_and_that_of_its_process(tmp_path: Path) -> None:
+    (model,) = facts(answer(tmp_path, f"models:\n{SEARCH}"))["models"]
+    assert model["memory_bytes"] == 50_000_000 + 64_000_000
+
+
+def test_where_the_curves_find_too_few_replicas_a_simulation_adds_them(tmp_path: Path) -> None:
+    """One call in 400 is a hundred times as long: the percentile jumps as soon as one in a hundred waits for it."""
+    (tmp_path / "calls.csv").write_text("1\n" * 3980 + "100\n" * 10)
+    hand = "calls: calls.csv, cores: 1, memory_mb: 80, measured_on: aws/c7i.large"
+    found = answer(tmp_path, f"models:\n  a: {{{hand}, requests_per_second: 40, p99_ms: 60}}\n")
+    (model,) = found.served
+    assert model.response_ms is not None
+    assert model.response_ms <= 60
+    assert 1e3 * simulated(model.form.way.calls_s * (1 + BAND), 40.0, 1).percentile_s(0.99) > 60
+    assert model.form.replicas == 2
+
+
+def test_a_way_is_left_out_only_where_another_is_no_slower_no_larger_and_takes_as_many_at_once() -> None:
+    slow = way((0.2, 0.3))
+    small, large = replace(slow, memory_bytes=10), replace(slow, memory_bytes=20)
+    fast = replace(large, calls_s=slow.calls_s / 2)
+    batches = replace(slow, batching=Batching(8))
+    assert undominated((large, small)) == (small,)
+    assert undominated((small, fast)) == (small, fast)
+    assert undominated((slow, batches)) == (slow, batches)
 
 
 def test_an_accelerator_is_not_shared_and_a_replica_beside_one_takes_the_whole_machine(tmp_path: Path) -> None:
