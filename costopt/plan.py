@@ -176,7 +176,7 @@ def _electricity(file: BudgetFile, source: Located) -> Electricity | None:
         words = "needs to know where the electricity comes from: add `energy: {grid: FRA}` (a country, or g CO2e/kWh)"
         raise source.error(("budget", "co2_grams_per_million"), words)
     owned = machine.owned.pue if machine is not None and machine.owned is not None else None
-    pue, whose = pue_of(rented)
+    pue, whose = pue_of(rented or ("" if machine is None or machine.owned is not None else "another"))
     pue, whose = (pue, whose) if owned is None else (owned, "machine.owned")
     pue, whose = (pue, whose) if asked.pue is None else (asked.pue, "given")
     words = f"{'no known grid' if grid is None else grid.words} and PUE {units.given(pue)} ({whose})"

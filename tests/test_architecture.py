@@ -154,7 +154,7 @@ LAYERS = (
     {"spot_places", "sizes"},
     {"billing"},
     {"ranking"},
-    {"flips", "following", "kinds"},
+    {"flips", "following", "kinds", "capping"},
     {"plan_words", "energy_words", "energy_facts"},
     {"answer"},
     {"plan_sheet", "plan_facts"},

@@ -175,6 +175,7 @@ def read(folder: Path, text: str) -> Plan:
         ("machine: {instance: aws/c7i.large}\nenergy: {grid: FRA, pue: 1.3}", 56, 1.3, "given"),
         ("energy: {grid: eu-north-1}", 41, 1.56, "the mean of the industry"),
         ("energy: {grid: 100, pue: 1}", 100, 1.0, "given"),
+        ("machine: {usd_per_hour: 0.1}\nenergy: {grid: FRA}", 56, 1.25, "public clouds"),
         (
             "machine: {owned: {purchase_usd: 1, years: 1, watts: 9, usd_per_kwh: 0.1, pue: 1.4}}\nenergy: {grid: DEU}",
             381,

@@ -18,12 +18,12 @@ from costopt.errors import UsageError
 from costopt.journal import Journal
 from costopt.planning.demand import constant
 from costopt.planning.places import BAND
-from costopt.planning.simulation import simulated
+from costopt.planning.simulation import Batching, simulated
 from costopt.planning.traffic_file import Promise
 from costopt.pricing import book
 from costopt.pricing.book import Book
 from costopt.pricing.offers import Offer
-from costopt.records import Plan
+from costopt.records import Machine, Measured, Plan
 from costopt.reports import markdown, table
 from costopt.scheduling import fleet_facts, fleet_file, fleet_sheet
 from costopt.scheduling.fleet_answer import packed
@@ -32,7 +32,7 @@ from costopt.scheduling.fleet_records import Packed
 from costopt.scheduling.forms import Form, checked, response_ms
 from costopt.scheduling.layout import Group
 from costopt.scheduling.routing import response_by_weights_ms
-from costopt.scheduling.ways import Way
+from costopt.scheduling.ways import Way, undominated
 from tests import factories
 from tests.factories import measured, recipe
 
@@ -69,12 +69,18 @@ SPAM = f"  spam: {{{BY_HAND}, requests_per_second: 5, p95_ms: 50}}\n"
 TAGS = "  tags: {calls_ms: 9, cores: 3, memory_mb: 200, measured_on: aws/c7i.xlarge, requests_per_second: 30}\n"
 
 
-def run_in(folder: Path, plan: Plan = PLAN, unfinished: bool = False) -> None:
+def run_in(
+    folder: Path,
+    plan: Plan = PLAN,
+    unfinished: bool = False,
+    found: tuple[Measured, ...] = FOUND,
+    machine: Machine = factories.MACHINE,
+) -> None:
     journal = Journal(folder / "run")
     with journal.held():
-        journal.write_run(factories.run(FOUND))
+        journal.write_run(replace(factories.run(found), machine=machine))
         journal.write_plan(plan)
-        for one in FOUND[: -1 if unfinished else None]:
+        for one in found[: -1 if unfinished else None]:
             journal.append(one)
 
 
@@ -168,6 +174,13 @@ def test_prices_follow_the_terms_and_machines_without_such_a_price_are_left_out(
             "spam: p95 4 ms: undecided: the nearest, calls by hand on aws/c7i.large, 3.20 ms, and beside others or on",
         ),
         (SPAM.replace("memory_mb: 800", "memory_mb: 64GB"), "", "spam: memory: a replica takes 64.0 GB, the largest"),
+        (SPAM.replace("_second: 5", "_second: 1e9"), "", "spam: p95 50 ms: over 100,000 replicas would be needed"),
+        (TAGS.replace("_second: 30", "_second: 1e12"), "", "tags: over 100,000 replicas would be needed"),
+        (SPAM, "terms: reserved\n", "spam: aws/c7i.large: no reserved price"),
+        (
+            SPAM.replace("large", "2xlarge"), "machines: [aws/c7i.2xlarge]\n",
+            "spam: aws/c7i.2xlarge: its vCPUs or its memory are not known",
+        ),
         (SPAM.replace("cores: 1", "cores: 8"), "", "spam: fewer vCPUs than the 8 of a replica"),
         (
             SPAM, "machines: [aws/c7g.large]\n",
@@ -216,6 +229,73 @@ def test_a_model_measured_on_two_families_is_served_by_the_cheaper(tmp_path: Pat
     )
     found = answer(tmp_path, f"models:\n  both: {{ways: [{ways}], requests_per_second: 5, p95_ms: 50}}\n")
     assert [found.sites[one.machine].name for one in found.groups] == ["aws/c7g.large"]
+
+
+def test_a_month_has_the_hours_of_the_file_and_prices_are_those_of_the_region(tmp_path: Path) -> None:
+    dear = replace(OFFERS[0], region="eu-west-1", usd_per_hour=0.3)
+    prices = Book({one.key: one for one in (*OFFERS, dear)})
+    assert answer(tmp_path, f"models:\n{SPAM}", prices).usd == pytest.approx(73)
+    asked = f"models:\n{SPAM}region: eu-west-1\nhours_per_month: 100\n"
+    assert answer(tmp_path, asked, prices).usd == pytest.approx(30)
+
+
+def test_a_replica_takes_the_memory_that_was_measured_and_that_of_its_process(tmp_path: Path) -> None:
+    (model,) = facts(answer(tmp_path, f"models:\n{SEARCH}"))["models"]
+    assert model["memory_bytes"] == 50_000_000 + 64_000_000
+
+
+def test_where_the_curves_find_too_few_replicas_a_simulation_adds_them(tmp_path: Path) -> None:
+    """One call in 400 is a hundred times as long: the percentile jumps as soon as one in a hundred waits for it."""
+    (tmp_path / "calls.csv").write_text("1\n" * 3980 + "100\n" * 10)
+    hand = "calls: calls.csv, cores: 1, memory_mb: 80, measured_on: aws/c7i.large"
+    found = answer(tmp_path, f"models:\n  a: {{{hand}, requests_per_second: 40, p99_ms: 60}}\n")
+    (model,) = found.served
+    assert model.response_ms is not None
+    assert model.response_ms <= 60
+    assert 1e3 * simulated(model.form.way.calls_s * (1 + BAND), 40.0, 1).percentile_s(0.99) > 60
+    assert model.form.replicas == 2
+
+
+def test_a_way_is_left_out_only_where_another_is_no_slower_no_larger_and_takes_as_many_at_once() -> None:
+    slow = way((0.2, 0.3))
+    small, large = replace(slow, memory_bytes=10), replace(slow, memory_bytes=20)
+    fast = replace(large, calls_s=slow.calls_s / 2)
+    batches = replace(slow, batching=Batching(8))
+    assert undominated((large, small)) == (small,)
+    assert undominated((small, fast)) == (small, fast)
+    assert undominated((slow, batches)) == (slow, batches)
+
+
+def test_an_accelerator_is_not_shared_and_a_replica_beside_one_takes_the_whole_machine(tmp_path: Path) -> None:
+    gpu = replace(offer("aws/g5.xlarge", 4, 1.0), accelerator="NVIDIA A10", accelerator_count=1)
+    prices = Book({one.key: one for one in (*OFFERS, gpu)})
+    hand = "calls_ms: 5, cores: 1, memory_mb: 3, measured_on: aws/g5.xlarge, p99_ms: 50"
+    text = f"models:\n  a: {{{hand}, requests_per_second: 250}}\n  b: {{{hand}, requests_per_second: 5}}\n"
+    told = facts(answer(tmp_path, text, prices))
+    replicas = [one["replicas"] for one in told["models"]]
+    assert sum(one["count"] for one in told["machines"]) == sum(replicas) == 4
+    assert {(one["vcpus"], one["vcpus_taken"]) for one in told["machines"]} == {(4, 4)}
+    assert {one["cores"] for one in told["models"]} == {4}
+
+
+def test_a_processor_of_another_maker_is_told_and_nothing_on_it_is_called_measured(tmp_path: Path) -> None:
+    run_in(tmp_path, machine=replace(factories.MACHINE, cpu="AMD EPYC", cores=2))
+    found = answer(tmp_path, f"models:\n{SEARCH.replace('p99_ms: 20', 'p99_ms: 2.7')}")
+    assert found.served[0].form.label == "projected"
+    told = "search: run example, timed on AMD EPYC, 2 cores, and aws/c7i.large has a processor of Intel: nothing was "
+    assert any(note.startswith(told) for note in found.notes)
+    tight = answer(tmp_path, f"models:\n{SEARCH.replace('p99_ms: 20', 'p99_ms: 2')}")
+    assert tight.verdict == "not_met"  # 1.82 ms and the band
+
+
+def test_a_call_serves_as_many_requests_as_its_batch(tmp_path: Path) -> None:
+    """Eight requests in 4 ms: one replica bears 1,900 a second at a load of 0.95, and 950 take half of its time."""
+    eight = measured(ms=4.0, baseline_ms=4.0, batch=8, calls=CALLS)
+    run_in(tmp_path, found=(measured(ms=4.0, baseline_ms=4.0, calls=CALLS), eight))
+    (model,) = facts(answer(tmp_path, "models:\n  a: {run: run, requests_per_second: 950, p95_ms: 40}\n"))["models"]
+    assert (model["batch"], model["replicas"]) == (8, 1)
+    assert model["busiest_load"] == pytest.approx(950 * 0.004 / 8, rel=0.05)
+    assert 4 * (1 + BAND) < model["response_ms"] < 40
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,8 @@ def test_the_order_of_models_in_the_file_does_not_matter(tmp_path: Path) -> None
         (f"{HAND}", "fleet.yaml:2: models.a: says nothing of its traffic: give requests_per_second"),
         (f"{HAND}, requests_per_second: 0", "models.a.requests_per_second: must be more than 0, not 0"),
         (f"{HAND}, requests_per_second: -1", "models.a.requests_per_second: must be more than 0"),
+        (f"{HAND}, {RATE}, peak_to_mean: 1e300", "models.a.peak_to_mean: must be at most 1e+12"),
+        (f"{HAND}, hourly: {[1e308] * 24}", "must be at most 1e+12"),
         (f"{HAND}, {RATE}, peak_to_mean: 0.5", "models.a.peak_to_mean: must be at least 1"),
         (f"{HAND}, hourly: [1]", "models.a.hourly: has 1 values: give 24"),
         (f"{HAND}, arrivals: log.csv, {RATE}", "arrivals says already how many requests come; keep one"),

@@ -21,7 +21,7 @@ from costopt.powering.buildings import Site
 from costopt.powering.footprints import Limits, Power
 from costopt.pricing.book import Book
 from costopt.pricing.offers import Offer
-from costopt.records import Plan, Spec
+from costopt.records import Measured, Plan, Spec
 from costopt.reports import markdown
 from tests import factories
 from tests.factories import measured, recipe
@@ -30,6 +30,10 @@ CALLS = 140
 FOUND = (
     measured(ms=4.0, baseline_ms=4.0, calls=CALLS, spread=0.2),
     measured(recipe("int8_static"), ms=1.5, baseline_ms=4.0, calls=CALLS, spread=0.2),
+)
+ON_A_GPU = (
+    FOUND[0],
+    measured(recipe("int8_static"), provider="cuda", ms=1.5, baseline_ms=4.0, calls=CALLS, spread=0.2),
 )
 OFFERS = tuple(
     Offer(name, "us-east-1", 2, 4.0, "", 0, 0.1, None, None, "2026-07-20", "", "https://example.org")
@@ -43,16 +47,16 @@ OWNED = replace(
     price=Spec("owned", {"purchase_usd": 4000, "years": 4, "watts": 300, "usd_per_kwh": 0.15, "pue": 1.5}),
 )
 BUSY = "requests_per_second: 400\npeak_to_mean: 2\np99_ms: 20\n"
-
-
 CALM = "requests_per_second: 50\np99_ms: 20\n"
 
 
-def answer(tmp_path: Path, text: str, plan: Plan = RENTED, calm: bool = False) -> Planned:
+def answer(
+    tmp_path: Path, text: str, plan: Plan = RENTED, rates: str = BUSY, found: tuple[Measured, ...] = FOUND
+) -> Planned:
     path = tmp_path / "traffic.yaml"
-    path.write_text((CALM if calm else BUSY) + text)
+    path.write_text(rates + text)
     asked = traffic_file.read(path, BOOK)
-    return planned(factories.run(FOUND), plan, FOUND, None, asked, BOOK, datetime.date(2026, 8, 1))
+    return planned(factories.run(found), plan, found, None, asked, BOOK, datetime.date(2026, 8, 1))
 
 
 def facts(found: Planned) -> dict[str, Any]:
@@ -99,12 +103,12 @@ def test_of_equal_bills_the_one_that_keeps_the_limit_is_chosen_and_the_other_ref
 ) -> None:
     """One machine does it with either; the original keeps it busier."""
     power = "energy: {watts: 9, idle_watts: 2"
-    free = answer(tmp_path, f"{power}}}\n", calm=True)
+    free = answer(tmp_path, f"{power}}}\n", rates=CALM)
     assert free.choice is not None
     assert free.choice.service.is_original
     kg = sorted(row["energy"]["co2e_kg_per_month"]["value"] for row in facts(free)["rows"])
     between = (kg[0] + kg[1]) / 2
-    found = answer(tmp_path, f"{power}, co2_kg_per_month: {between}}}\n", calm=True)
+    found = answer(tmp_path, f"{power}, co2_kg_per_month: {between}}}\n", rates=CALM)
     assert found.choice is not None
     assert found.choice.service.name == "int8_static on cpu"
     original = next(row for row in facts(found)["rows"] if not row["recipe"])
@@ -188,13 +192,57 @@ def test_electricity_of_an_own_machine_is_told_apart(tmp_path: Path) -> None:
 
 
 def test_power_caps_are_advised_for_an_own_gpu_that_is_named(tmp_path: Path) -> None:
-    text = shown(answer(tmp_path, "energy: {grid: FRA, gpu: V100}\n", OWNED))
+    """300 W at work for 30 % of the time, at 0.15 USD/kWh and a PUE of 1.5; 250 of those watts are the GPU's."""
+    found = answer(tmp_path, "energy: {grid: FRA, gpu: V100}\n", OWNED, found=ON_A_GPU)
+    text = shown(found)
     assert "power cap of a V100: least energy at 50 % of 250 W, 23 % less for 20 % more time" in text
+    assert found.choice is not None
+    assert found.choice.bill is not None
+    busy = 1 - (found.choice.idle or 0)
+    electricity_usd = found.choice.paid * 0.3 * 1.5 * 0.15 * 730
+    saved_usd = 0.23 * 250 / 300 * busy * electricity_usd
+    time_usd = 0.20 * busy * (found.choice.bill.compute_usd - electricity_usd)
+    told = facts(found)["energy"]["power_cap"]
+    assert (told["gpu"], told["watts"], told["pays"]) == ("V100", 125, saved_usd > time_usd)
+    assert (told["electricity_saved_usd"], told["time_usd"]) == pytest.approx((saved_usd, time_usd))
+    assert told["capped_busiest_load"] == pytest.approx(1.2 * told["busiest_load"])
     assert "that cap saves about $" in text
     assert (
         "so it pays only in hours that are idle anyway: the load at the busiest time would go from 60 % to 72 %" in text
     )
     assert "to a tenant" not in text
+    assert all(words in text for words in told["words"])
+
+
+def test_a_cap_saves_nothing_while_the_processor_computes(tmp_path: Path) -> None:
+    found = answer(tmp_path, "energy: {grid: FRA, gpu: V100}\n", OWNED)
+    assert "power cap of a V100: saves nothing here, for int8_static on cpu computes on the processor" in shown(found)
+    told = facts(found)["energy"]["power_cap"]
+    assert (told["electricity_saved_usd"], told["pays"]) == (None, False)
+
+
+def test_dear_electricity_makes_a_cap_pay(tmp_path: Path) -> None:
+    plan = replace(OWNED, price=Spec("owned", {"purchase_usd": 1000, "years": 5, "watts": 300, "usd_per_kwh": 0.6}))
+    found = answer(tmp_path, "energy: {gpu: A40}\n", plan, found=ON_A_GPU)
+    assert facts(found)["energy"]["power_cap"]["pays"]
+    assert "more than its time is worth" in shown(found)
+
+
+@pytest.mark.parametrize("asked", ["co2_kg_per_month: 1000", "gpu: V100"])
+def test_advice_to_a_tenant_is_in_the_facts_too(tmp_path: Path, asked: str) -> None:
+    told = facts(answer(tmp_path, f"energy: {{{asked}}}\n"))["energy"]["power_cap"]
+    assert (told["gpu"], told["pays"]) == (None, False)
+    assert "to a tenant they would lose money" in told["words"][0]
+    assert facts(answer(tmp_path, "energy: {grid: FRA}\n"))["energy"]["power_cap"] is None
+
+
+def test_electricity_in_the_bill_of_machines_that_follow_the_traffic_is_theirs_on_average(tmp_path: Path) -> None:
+    hours = [400] * 12 + [4000] * 12
+    found = answer(tmp_path, f"hourly: {hours}\np99_ms: 20\nautoscaling: {{start_up_s: 300}}\n", OWNED, rates="")
+    assert found.choice is not None
+    assert found.choice.on_average < found.choice.paid
+    billed = found.choice.on_average * 0.3 * 1.5 * 0.15 * 730
+    assert f"electricity, in the bill: ${billed:,.2f} a month" in shown(found)
 
 
 @pytest.mark.parametrize(
@@ -222,6 +270,11 @@ def test_packing_costs_processor_time_that_is_named(tmp_path: Path) -> None:
     assert "packing 4.00x saves $" in text
     joules = (4.160476 - 1.036286) * 0.001 * 1.14  # what one vCPU draws above idling, for a millisecond
     assert f"for 1.00 ms of CPU and {joules:.5f} J a request that are not in the plan" in text
+
+
+def test_a_looser_limit_on_accuracy_is_no_way_round_a_limit_on_energy(tmp_path: Path) -> None:
+    found = answer(tmp_path, "energy: {joules_per_request: 1e-9}\n")
+    assert {row.verdict for row in found.ranking.whatever_accuracy().rows()} == {"refused"}
 
 
 def test_a_provider_without_a_known_price_to_the_internet_is_asked_for_it(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from costopt.planning.flips import AccuracyFlip, PriceFlip, TrafficFlip
 from costopt.planning.ranking import Row
 from costopt.planning.traffic_file import Asked
 from costopt.powering import energy_facts
+from costopt.powering.capping import capping
 from costopt.records import Recipe
 
 PLAN_SCHEMA = 1
@@ -49,7 +50,7 @@ def facts(planned: Planned) -> Facts:
         "rows": [_row(row) for row in planned.rows],
         "left_out": [{"reason": why, "machines": names} for why, names in planned.left_out],
         "notes": planned.notes,
-        "energy": energy_facts.of_power(planned.power),
+        "energy": energy_facts.of_power(planned.power, capping(choice, planned.asked, planned.power)),
         "data": energy_facts.of_data(planned.asked.data, None if bill is None else bill.requests),
         "price": {
             "instance": quote.instance,

@@ -9,5 +9,6 @@ power_caps        what limiting a GPU's power saves and costs in time (power_cap
 routes            what requests and answers cost on their way, in dollars and kWh
 energy_file       the sections `energy` and `data` of a traffic file
 plan_power        the same for a plan: which site, and what its machines draw
+capping           what such a cap would bring to a plan's fleet
 energy_words      a plan's paragraph on energy and carbon; energy_facts the same for programs
 """

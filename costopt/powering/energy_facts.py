@@ -1,5 +1,6 @@
 """A plan's energy and carbon as plain values, for programs; null for what is not known."""
 
+from costopt.powering.capping import Capping
 from costopt.powering.energy_file import DataAsked
 from costopt.powering.footprints import Footprint, Power
 from costopt.verdict import Interval
@@ -23,8 +24,8 @@ def of_fleet(found: Footprint | None) -> Facts | None:
     }
 
 
-def of_power(power: Power) -> Facts:
-    """The site, the limits, and what each machine's figure is of."""
+def of_power(power: Power, cap: Capping | None) -> Facts:
+    """The site, the limits, what each machine's figure is of, and advice on power caps."""
     site, grid = power.site, power.site.grid
     return {
         "grid": None
@@ -56,6 +57,26 @@ def of_power(power: Power) -> Facts:
             }
             for instance, draw in power.draws.items()
         },
+        "power_cap": None if cap is None else _cap(cap),
+    }
+
+
+def _cap(found: Capping) -> Facts:
+    """`gpu` and what the table says of it are null for a tenant; dollars are a month's."""
+    cap, worth = found.cap, found.worth
+    return {
+        "gpu": None if cap is None else cap.gpu,
+        "watts": None if cap is None else cap.best_cap * cap.max_w,
+        "energy_saved_share": None if cap is None else cap.best_saved,
+        "slowdown_share": None if cap is None else cap.best_slowdown,
+        "source": None if cap is None else cap.source,
+        "as_of": None if cap is None else cap.as_of,
+        "electricity_saved_usd": None if worth is None else worth.saved_usd,
+        "time_usd": None if worth is None else worth.time_usd,
+        "pays": cap is not None and worth is not None and worth.pays,
+        "busiest_load": found.load,
+        "capped_busiest_load": found.capped_load,
+        "words": found.words,
     }
 
 

@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from costopt import units
 from costopt.planning.ranking import Row
 from costopt.planning.traffic_file import Asked
-from costopt.powering import power_caps
-from costopt.powering.footprints import Footprint, Limits, Power
-from costopt.powering.power_caps import PowerCap
+from costopt.powering.capping import billed_usd, capping
+from costopt.powering.footprints import Footprint, Power
 from costopt.verdict import Interval
 
 
@@ -29,9 +28,10 @@ def _lines(choice: Row, original: Row | None, asked: Asked, power: Power) -> Ite
         yield _energy(found, choice, power)
         yield _carbon(found, power)
         if power.site.owned:
-            yield _electricity(found, _billed_usd(choice, asked, power), power)
+            yield _electricity(found, billed_usd(choice, asked, power), power)
         yield from _saved(found, original)
-        yield from _caps(found, choice, asked, power)
+        cap = capping(choice, asked, power)
+        yield from () if cap is None else cap.words
     yield from _data(choice, asked, power)
 
 
@@ -64,11 +64,6 @@ def _electricity(found: Footprint, billed_usd: float, power: Power) -> str:
     )
 
 
-def _billed_usd(choice: Row, asked: Asked, power: Power) -> float:
-    """Electricity in the fleet's price of a month, in US dollars; 0 where it is rented."""
-    return (power.site.billed_usd_per_hour or 0.0) * choice.paid * asked.hours_per_month
-
-
 def _saved(found: Footprint, original: Row | None) -> Iterator[str]:
     """What compressing saves of energy, against the original's own fleet."""
     if original is None or original.footprint is None or original.footprint == found:
@@ -78,35 +73,6 @@ def _saved(found: Footprint, original: Row | None) -> Iterator[str]:
     way = f"{units.percent(less)} less" if less >= 0 else f"{units.percent(-less)} more"
     kwh = units.significant(before.kwh.value)
     yield f"compressing takes {way} energy than the original on its own best machines ({kwh} kWh a month)"
-
-
-def _caps(found: Footprint, choice: Row, asked: Asked, power: Power) -> Iterator[str]:
-    """On one's own machines where their GPU is named; to a tenant only under a limit, and that it would lose money."""
-    compute_usd = 0.0 if choice.bill is None else choice.bill.compute_usd
-    cap = None if asked.energy is None else asked.energy.gpu
-    if not power.site.owned and power.limits != Limits():
-        yield power_caps.tenant(compute_usd, found.usd.value)
-    if power.site.owned and cap is not None:
-        yield power_caps.advice(cap)
-        yield _worth(cap, found, choice, power, compute_usd - _billed_usd(choice, asked, power))
-
-
-def _worth(cap: PowerCap, found: Footprint, choice: Row, power: Power, rest_usd: float) -> str:
-    """Time that stands idle anyway costs nothing, so what the cap does to the busiest time is told beside the money.
-
-    `rest_usd` is the fleet's month without its electricity.
-    """
-    saved = cap.best_saved * min(1.0, cap.max_w / power.draws[choice.place.instance].max_w)  # of the whole machine
-    worth = power_caps.worth(rest_usd, found.usd.value, saved, cap.best_slowdown)
-    told = f"that cap saves about {units.usd(worth.saved_usd)} of electricity a month"
-    if worth.pays:
-        return f"{told}, more than its time is worth: {units.usd(worth.time_usd)} of machine and staff"
-    busiest = choice.busiest_load or 0.0
-    return (
-        f"{told}; its time is worth {units.usd(worth.time_usd)} of machine and staff, so it pays only in hours that "
-        f"are idle anyway: the load at the busiest time would go from {units.percent(busiest)} to "
-        f"{units.percent(busiest * (1 + cap.best_slowdown))}"
-    )
 
 
 def _data(choice: Row, asked: Asked, power: Power) -> Iterator[str]:

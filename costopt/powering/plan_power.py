@@ -88,5 +88,6 @@ def egress(asked: DataAsked | None, quote: Quote) -> Egress | None:
     provider = quote.instance.partition("/")[0]
     price = routes.usd_per_gb(asked.route.path, provider) if asked.usd_per_gb is None else asked.usd_per_gb
     if price is None:
-        raise ConfigError(f"data.path: no price per GB to the internet is known for '{provider}': give data.usd_per_gb")
+        whose = f"'{provider}'" if provider else "a machine without a name"
+        raise ConfigError(f"data.path: no price per GB to the internet is known for {whose}: give data.usd_per_gb")
     return routes.egress(asked.route, price)

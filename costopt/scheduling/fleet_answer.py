@@ -28,7 +28,7 @@ def packed(asked: FleetAsked, book: Book, today: datetime.date) -> Packed:
     where = sites(asked, book)
     unused = unusable([way for each in ways for way in each.found], where.found)
     empty = Packed(asked, where.found, (*where.left_out, *unused))
-    found = [forms(number, model, ways[number], where.found) for number, model in enumerate(asked.models)]
+    found = [forms(number, model, ways[number], where) for number, model in enumerate(asked.models)]
     reasons = tuple(f"{model.name}: {one.why}" for model, one in zip(asked.models, found, strict=True) if not one.found)
     if reasons:
         return replace(empty, headline=reasons[0], reasons=reasons)

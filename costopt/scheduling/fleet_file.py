@@ -100,13 +100,17 @@ class WaySection(Section):
     measured_on: Text | None = None
 
 
+MOST_RATE = 1e12
+"""Requests a second: more is a mistake in the file, and sums of it would leave the range of numbers."""
+
+
 class ModelSection(WaySection):
     """A model with its traffic and its promise."""
 
     ways: Annotated[list[WaySection], Field(min_length=1)] | None = None
-    requests_per_second: Annotated[float, Field(gt=0)] | None = None
-    peak_to_mean: Annotated[float, Field(ge=1)] | None = None
-    hourly: list[Annotated[float, Field(ge=0)]] | None = None
+    requests_per_second: Annotated[float, Field(gt=0, le=MOST_RATE)] | None = None
+    peak_to_mean: Annotated[float, Field(ge=1, le=MOST_RATE)] | None = None
+    hourly: list[Annotated[float, Field(ge=0, le=MOST_RATE)]] | None = None
     arrivals: Text | None = None
     p50_ms: Milliseconds | None = None
     p95_ms: Milliseconds | None = None

@@ -57,7 +57,7 @@ def _holds(group: Group, packed: Packed) -> Cell:
 
 
 def _vcpus(group: Group, packed: Packed) -> Cell:
-    taken = sum(number * packed.served[model].form.way.cores for model, number in group.replicas)
+    taken = sum(number * packed.served[model].form.cores for model, number in group.replicas)
     return _text(f"{taken} of {packed.sites[group.machine].machine.vcpus}")
 
 
@@ -113,7 +113,7 @@ def _replicas(one: Served, packed: Packed) -> Cell:
 
 def _load(one: Served, packed: Packed) -> Cell:
     number = replicas(packed.groups, one.form.model)
-    return _text(units.percent(one.asked.demand.peak_per_s * one.form.way.mean_s / number))
+    return _text(units.percent(one.asked.demand.peak_per_s * one.form.way.busy_s / number))
 
 
 def _response(one: Served) -> Cell:

@@ -80,14 +80,19 @@ def notes(packed: Packed, today: datetime.date) -> Iterator[str]:
     yield from dict.fromkeys(f"{one.asked.name}: {one.form.way.told}" for one in packed.served)
     if any(one.form.band for one in packed.served):
         yield (
-            f"projected: replicas side by side on any size of the family that was measured, taken to be "
-            f"{units.percent(BAND)} slower than measured alone; measure them together before you rent many"
+            "projected: replicas side by side on any size of the family that the run or `measured_on` names, taken to "
+            f"be {units.percent(BAND)} slower than measured alone; measure them together before you rent many"
         )
     yield (
         "each model is sized for its own busiest time, all at once; its requests come independently of one another and "
         "wait in one queue before all its replicas, which a balancer comes near to by sending each to the machine with "
         "the fewest open requests"
     )
+    if any(one.form.way.batching.size > 1 for one in packed.served):
+        yield (
+            "batches: a free replica takes the requests that wait, up to a full batch, and never waits for more; a "
+            "call that is not full is taken to last as long as a full one was measured to; load is of full batches"
+        )
     yield from _about_weights(packed.served)
     yield from _about_bursts(packed.served)
     yield (

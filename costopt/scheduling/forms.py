@@ -21,7 +21,7 @@ from costopt.planning.places import BAND
 from costopt.planning.simulation import requests_for, simulated
 from costopt.scheduling.filling import BLOCK_BYTES, Item
 from costopt.scheduling.fleet_file import ModelAsked
-from costopt.scheduling.sites import Site, hosts, why_not
+from costopt.scheduling.sites import Site, Sites, hosts, why_not
 from costopt.scheduling.ways import Way, Ways, fastest, misses
 
 Label = Literal["measured", "given", "projected"]
@@ -35,13 +35,22 @@ _A_FEW = 5
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """One form of a model: `replicas` keep the promise at the busiest time, with calls slower by `band`."""
+    """One form of a model: `replicas` keep the promise at the busiest time, with calls slower by `band`.
+
+    `whole` are all vCPUs of its machine where that has an accelerator, which is not shared; else None.
+    """
 
     model: int
     way: Way
     band: float
     hosts: frozenset[int]
     replicas: int
+    whole: int | None = None
+
+    @property
+    def cores(self) -> int:
+        """vCPUs that a replica takes."""
+        return self.way.cores if self.whole is None else self.whole
 
     @property
     def label(self) -> Label:
@@ -51,7 +60,7 @@ class Form:
     @property
     def item(self) -> Item:
         """What the integer program must know of it."""
-        return Item(self.model, self.way.cores, self.way.blocks, self.replicas, self.hosts)
+        return Item(self.model, self.cores, self.way.blocks, self.replicas, self.hosts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +71,15 @@ class Forms:
     why: str = ""
 
 
-def forms(number: int, model: ModelAsked, ways: Ways, sites: Sequence[Site]) -> Forms:
+def forms(number: int, model: ModelAsked, ways: Ways, where: Sites) -> Forms:
     """All forms of a model that no other beats, in the order of its ways."""
     share = None if model.promise is None else model.promise.share
-    capacities = Capacities([one.calls_s for one in ways.found], share)
+    sites = where.found
+    capacities = Capacities([one.calls_s for one in ways.found], share, batchings=[one.batching for one in ways.found])
     found = [one for place in range(len(ways.found)) for one in _of_way(number, model, ways, place, sites, capacities)]
     if found:
         return Forms(_undominated(found))
-    return Forms((), _why(model, ways, sites))
+    return Forms((), _why(model, ways, where))
 
 
 def _of_way(
@@ -81,18 +91,26 @@ def _of_way(
         if where and not misses(way, model.promise, band):
             replicas = _replicas(model, way, band, capacities, place)
             if replicas is not None:
-                yield Form(number, way, band, where, replicas)
+                yield Form(number, way, band, where, replicas, _whole(where, sites))
+
+
+def _whole(where: frozenset[int], sites: Sequence[Site]) -> int | None:
+    """A way that was measured beside an accelerator runs on that one type of machine alone (`sites.why_not`)."""
+    return next((sites[place].machine.vcpus for place in where if sites[place].accelerated), None)
 
 
 def _replicas(model: ModelAsked, way: Way, band: float, capacities: Capacities, place: int) -> int | None:
     """The least number that keeps the promise at the busiest time; None above `MOST_REPLICAS`."""
     mean_s = way.mean_s * (1 + band)
     multiple = math.inf if model.promise is None else model.promise.ms / 1e3 / mean_s
+    at_work = model.demand.peak_per_s * way.busy_s * (1 + band)
 
     def enough(replicas: int) -> bool:
-        return capacities.load(place, replicas, multiple) * replicas / mean_s >= model.demand.peak_per_s
+        return capacities.load(place, replicas, multiple, 1 + band) * replicas >= at_work
 
-    high = max(1, math.floor(model.demand.peak_per_s * mean_s / MOST_LOAD))
+    if at_work / MOST_LOAD > MOST_REPLICAS:
+        return None
+    high = max(1, math.floor(at_work / MOST_LOAD))
     low = high - 1
     while not enough(high):
         if high >= MOST_REPLICAS:
@@ -117,7 +135,7 @@ def _beats(one: Form, other: Form) -> bool:
     return (
         one.hosts >= other.hosts
         and one.replicas <= other.replicas
-        and one.way.cores <= other.way.cores
+        and one.cores <= other.cores
         and one.way.blocks <= other.way.blocks
     )
 
@@ -130,7 +148,9 @@ def response_ms(form: Form, model: ModelAsked) -> float | None:
     if model.promise is None:
         return None
     calls_s = form.way.calls_s * (1 + form.band)
-    answers = simulated(calls_s, model.demand.peak_per_s, form.replicas, requests_for(form.replicas))
+    batching = form.way.batching
+    requests = requests_for(form.replicas, batching.size)
+    answers = simulated(calls_s, model.demand.peak_per_s, form.replicas, requests, batching=batching)
     return 1e3 * answers.percentile_s(model.promise.share)
 
 
@@ -148,13 +168,14 @@ def checked(form: Form, model: ModelAsked) -> Form | None:
 # ---------------------------------------------------------------------------------------- why there is none
 
 
-def _why(model: ModelAsked, ways: Ways, sites: Sequence[Site]) -> str:
+def _why(model: ModelAsked, ways: Ways, where: Sites) -> str:
     """Which limit keeps a model out of every machine, in words, and the nearest."""
     if not ways.found:
         return f"nothing meets the run's own budget: {'; '.join(ways.refused[:2])}"
+    sites = where.found
     somewhere = [way for way in ways.found if any(not why_not(way, site) for site in sites)]
     if not somewhere:
-        return _no_machine(ways.found[0], sites)
+        return _no_machine(ways.found[0], where)
     if model.promise is None:
         return f"over {units.count(MOST_REPLICAS)} replicas would be needed"
     promise, nearest = model.promise, fastest(somewhere)
@@ -173,12 +194,15 @@ def _why(model: ModelAsked, ways: Ways, sites: Sequence[Site]) -> str:
     )
 
 
-def _no_machine(way: Way, sites: Sequence[Site]) -> str:
+def _no_machine(way: Way, where: Sites) -> str:
     """The reason of the machine that comes nearest: first one of its family."""
+    sites = where.found
     reasons = dict.fromkeys(why_not(way, site) for site in sites)
+    own = [why for why in reasons if not why.startswith("another family")]
+    if not own and (unusable := next((why for why, names in where.left_out if way.measured_on in names), "")):
+        return f"{way.measured_on}: {unusable}"
     if not reasons:
         return "no machine can be priced"
-    own = [why for why in reasons if not why.startswith("another family")]
     if not own:
         return f"{next(iter(reasons))}: add {way.measured_on} or its sizes to `machines`, or measure there"
     largest = max((one.machine for one in sites if why_not(way, one) in own), key=lambda one: one.blocks)

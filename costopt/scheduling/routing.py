@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from costopt.planning.simulation import simulated
+from costopt.planning.simulation import CALLS, simulated
 from costopt.scheduling.fleet_file import ModelAsked
 from costopt.scheduling.forms import Form
 from costopt.scheduling.layout import Layout, replicas
@@ -28,7 +28,12 @@ def response_by_weights_ms(form: Form, model: ModelAsked, groups: Layout) -> flo
     for group in groups:
         if held := group.of(form.model):
             shares[held] = shares.get(held, 0) + group.count * held
-    parts = ((simulated(calls_s, rate_per_s * held, held, REQUESTS).seconds, share) for held, share in shares.items())
+    batching = form.way.batching
+    requests = REQUESTS if batching.size == 1 else max(REQUESTS, CALLS * batching.size)
+    parts = (
+        (simulated(calls_s, rate_per_s * held, held, requests, batching=batching).seconds, share)
+        for held, share in shares.items()
+    )
     return 1e3 * _quantile(parts, model.promise.share)
 
 

@@ -18,7 +18,9 @@ from costopt.journal import Journal
 from costopt.judging.choose import judge
 from costopt.planning import services
 from costopt.planning.services import Service, raised_to
+from costopt.planning.simulation import ALONE, Batching
 from costopt.planning.traffic_file import Promise
+from costopt.pricing.families import maker_of, may_be
 from costopt.records import Measured
 from costopt.scheduling.filling import BLOCK_BYTES
 from costopt.scheduling.fleet_file import CallsSource, ModelAsked, RunSource, Source
@@ -32,11 +34,12 @@ Runtime 1.31 imported held 45.3 MB (VmHWM of one process on Linux, 2026-11-22); 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Way:
-    """One way to serve a model, one request a call.
+    """One way to serve a model, one request or a batch of them a call.
 
     `calls_s` are its calls in seconds, sorted, the slowest raised to what the promised percentile is for certain
     (`sure_s`; None where there are fewer than `needs` calls, and where nothing is promised). `cores` and `memory_bytes`
     are what a replica takes. `measured_on` is the machine, `cpu` the processor that was timed ("" where not known).
+    `batching` is how it takes requests: never waiting for a batch to fill.
     """
 
     name: str
@@ -51,6 +54,7 @@ class Way:
     cpu: str
     by_hand: bool
     told: str
+    batching: Batching = ALONE
 
     @property
     def blocks(self) -> int:
@@ -61,6 +65,11 @@ class Way:
     def mean_s(self) -> float:
         """The mean call in seconds."""
         return float(self.calls_s.mean())
+
+    @property
+    def busy_s(self) -> float:
+        """Seconds of a replica for each request, when calls are full."""
+        return self.mean_s / self.batching.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +140,7 @@ def _of_run(source: RunSource, share: float | None, today: datetime.date) -> Way
     meeting = [one for one in served if one.meets]
     refused = tuple(f"{one.name}: {one.lost}" for one in served if not one.meets)
     instance, cpu, cores = report.quote.instance, run.machine.cpu, run.machine.cores
-    told = f"run {run.id}, timed on {cpu}, {cores} cores, which it takes to be {instance}"
+    told = f"run {run.id}, {_timed(instance, cpu, cores)}"
     found = [
         Way(
             one.name,
@@ -146,10 +155,19 @@ def _of_run(source: RunSource, share: float | None, today: datetime.date) -> Way
             cpu,
             False,
             told,
+            one.batching,
         )
         for one in sorted(meeting, key=_plainness)
     ]
     return Ways(undominated(found), refused)
+
+
+def _timed(instance: str, cpu: str, cores: int) -> str:
+    """What was timed, and whether that may be the machine that the run names."""
+    timed = f"timed on {cpu}, {cores} cores"
+    if may_be(instance, cpu):
+        return f"{timed}, which it takes to be {instance}"
+    return f"{timed}, and {instance} has a processor of {maker_of(instance)}: nothing was measured on one"
 
 
 def _plainness(service: Service) -> tuple[tuple[float, ...], float, str]:
@@ -159,7 +177,7 @@ def _plainness(service: Service) -> tuple[tuple[float, ...], float, str]:
 
 def undominated(ways: Sequence[Way]) -> tuple[Way, ...]:
     """Without those that an earlier or better one beats in every respect: calls at no percentile longer, memory no
-    greater. A queue of longer calls never answers sooner, so nothing is lost."""
+    greater, batches as large. A queue of longer calls never answers sooner, so nothing is lost."""
     kept: list[Way] = []
     for way in ways:
         if not any(_at_least_as_good(one, way) for one in kept):
@@ -168,7 +186,8 @@ def undominated(ways: Sequence[Way]) -> tuple[Way, ...]:
 
 
 def _at_least_as_good(one: Way, other: Way) -> bool:
-    return one.memory_bytes <= other.memory_bytes and bool(np.all(_curve(one) <= _curve(other)))
+    as_small = one.memory_bytes <= other.memory_bytes and one.batching == other.batching
+    return as_small and bool(np.all(_curve(one) <= _curve(other)))
 
 
 def _curve(way: Way) -> Floats:
