@@ -147,7 +147,7 @@ class Ranking:
     def whatever_accuracy(self) -> "Ranking":
         """The same where candidates that miss the run's budget by their accuracy alone are let in."""
         services = [replace(one, meets=one.meets or one.meets_but_accuracy) for one in self._services]
-        return Ranking(services, self._places, self._asked, self._capacities, self._seed)
+        return Ranking(services, self._places, self._asked, self._capacities, self._seed, self._power)
 
     def rows(self, demand: Demand | None = None) -> tuple[Row, ...]:
         """Every pair, sized by the curves alone, in order; for another demand than the one that was asked for."""
