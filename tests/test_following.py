@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from costopt import units
 from costopt.errors import UsageError
+from costopt.explaining import model_lines
 from costopt.judging.choose import judge
 from costopt.planning import flips, plan_facts, plan_sheet, plan_words, services, traffic_file
 from costopt.planning.answer import Planned, planned
@@ -196,6 +197,23 @@ def test_spot_costs_its_price_its_reserve_and_what_stands_in_on_demand() -> None
     assert usd(row) == pytest.approx(4 * 0.035 * 730 + 4 * 0.4 * 120 / 3600 * 0.1)
     without = replace(PLACES[1], spot=replace(SPOT, asked=Spot(fallback=False)))
     assert usd(only(without, asked)) == pytest.approx(4 * 0.035 * 730)
+
+
+def test_half_a_month_of_spot_costs_half() -> None:
+    asked = Asked(constant(1500.0, 1.0), Promise(0.99, 30.0), hours_per_month=365.0)
+    assert usd(only(PLACES[1], asked)) == pytest.approx(4 * 0.035 * 365 + 4 * 0.2 * 120 / 3600 * 0.1)
+
+
+def test_each_start_pulls_the_image_and_the_model() -> None:
+    """One machine that sleeps between rare requests: its roll-out, and each waking in 730 hours."""
+    asked = Asked(
+        constant(0.005, 1.0), scale_to_zero=ASKED.scale_to_zero, extras=Extras(None, None, Registry(1e-3, 5e8))
+    )
+    row = best(asked, PLACES[:1])
+    assert row.asleep
+    assert row.bill is not None
+    starts = 1 + ScaleToZero(300.0, 30.0).starts_per_s(0.005) * 730 * 3600
+    assert row.bill.of("registry") == pytest.approx(starts * (0.5 + row.service.size_bytes / 1e9) * 1e-3)
 
 
 @pytest.mark.parametrize(("instances", "reserve"), [(1, 1), (10, 1), (11, 2), (30, 3)])
@@ -411,6 +429,18 @@ def test_a_limit_that_is_missed_for_a_wait_is_said_to_be_missed_by_it() -> None:
     seen_s = batched[0].seen_s
     assert seen_s is not None
     assert plan_words.not_met(rows, (), asked).endswith(f"({units.ratio((1e3 * seen_s + 50) / 20)} too slow)")
+
+
+def test_more_machines_at_the_busiest_time_than_on_average_are_told_as_a_ratio_not_a_share() -> None:
+    asked = replace(at_rate(2000.0), scale_to_zero=None)
+    row = only(PLACES[0], asked)
+    lines = {line.name: line for line in model_lines.efficiency(row, asked).lines}
+    serving, whole = lines["machines that serve"], lines["paid time that serves"]
+    assert serving.value is not None
+    assert row.idle is not None
+    assert serving.value > 1
+    assert serving.unit == "times"
+    assert whole.value == pytest.approx(1 - row.idle)
 
 
 def test_a_fleet_that_sleeps_says_how_long_and_one_that_must_not_says_why(tmp_path: Path) -> None:
