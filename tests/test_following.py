@@ -11,10 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from costopt import units
+from costopt.errors import UsageError
+from costopt.explaining import model_lines
 from costopt.judging.choose import judge
-from costopt.planning import flips, plan_facts, plan_sheet, services, traffic_file
+from costopt.planning import flips, plan_facts, plan_sheet, plan_words, services, traffic_file
 from costopt.planning.answer import Planned, planned
-from costopt.planning.bills import Egress
+from costopt.planning.bills import Bill, Egress, Factor, Line
 from costopt.planning.demand import Demand, constant, hourly
 from costopt.planning.extra_lines import Extras, LoadBalancer, Registry, Storage
 from costopt.planning.interruptions import Interrupted, Spot, usual
@@ -25,7 +28,7 @@ from costopt.planning.traffic_file import Asked, Promise
 from costopt.planning.uptime import Autoscaling, ScaleToZero
 from costopt.pricing.book import Book
 from costopt.pricing.offers import Offer
-from costopt.records import Plan, Spec
+from costopt.records import Measured, Plan, Spec
 from costopt.reports import markdown, table
 from tests import factories
 from tests.factories import TODAY, measured, recipe
@@ -38,7 +41,8 @@ FOUND = (
     measured(recipe("int8_static"), ms=1.5, baseline_ms=4.0, calls=CALLS, spread=0.2),
     measured(recipe("int8_static"), ms=8.0, batch=8, baseline_ms=4.0, calls=CALLS, spread=0.2),
 )
-SERVICES = services.of_run(judge(factories.run(FOUND), FOUND, factories.plan(accuracy_drop=0.01), TODAY), FOUND, 0.99)
+REPORT = judge(factories.run(FOUND), FOUND, factories.plan(accuracy_drop=0.01), TODAY)
+SERVICES = services.of_run(REPORT, FOUND, 0.99)
 
 SPOT = Interrupted(0.4, Spot(), 0.1)
 PLACES = (
@@ -195,6 +199,23 @@ def test_spot_costs_its_price_its_reserve_and_what_stands_in_on_demand() -> None
     assert usd(only(without, asked)) == pytest.approx(4 * 0.035 * 730)
 
 
+def test_half_a_month_of_spot_costs_half() -> None:
+    asked = Asked(constant(1500.0, 1.0), Promise(0.99, 30.0), hours_per_month=365.0)
+    assert usd(only(PLACES[1], asked)) == pytest.approx(4 * 0.035 * 365 + 4 * 0.2 * 120 / 3600 * 0.1)
+
+
+def test_each_start_pulls_the_image_and_the_model() -> None:
+    """One machine that sleeps between rare requests: its roll-out, and each waking in 730 hours."""
+    asked = Asked(
+        constant(0.005, 1.0), scale_to_zero=ASKED.scale_to_zero, extras=Extras(None, None, Registry(1e-3, 5e8))
+    )
+    row = best(asked, PLACES[:1])
+    assert row.asleep
+    assert row.bill is not None
+    starts = 1 + ScaleToZero(300.0, 30.0).starts_per_s(0.005) * 730 * 3600
+    assert row.bill.of("registry") == pytest.approx(starts * (0.5 + row.service.size_bytes / 1e9) * 1e-3)
+
+
 @pytest.mark.parametrize(("instances", "reserve"), [(1, 1), (10, 1), (11, 2), (30, 3)])
 def test_machines_beyond_need_are_whole(instances: int, reserve: int) -> None:
     assert SPOT.reserve(instances) == reserve
@@ -290,10 +311,10 @@ PLAN = factories.plan(accuracy_drop=0.01, usd_per_hour=0.1, instance="aws/c7i.la
 DAY = f"hourly: {[int(one) for one in SHAPE]}\nrequests_per_second: 800\np99_ms: 30\n"
 
 
-def answer(folder: Path, text: str, plan: Plan = PLAN) -> Planned:
+def answer(folder: Path, text: str, plan: Plan = PLAN, outcomes: tuple[Measured, ...] = FOUND) -> Planned:
     (folder / "traffic.yaml").write_text(text)
     asked = traffic_file.read(folder / "traffic.yaml", BOOK)
-    return planned(factories.run(FOUND), plan, FOUND, None, asked, BOOK, datetime.date(2026, 8, 1))
+    return planned(factories.run(outcomes), plan, outcomes, None, asked, BOOK, datetime.date(2026, 8, 1))
 
 
 def shown(found: Planned) -> str:
@@ -359,6 +380,67 @@ def test_a_run_that_is_priced_as_spot_is_planned_on_spot_alone(tmp_path: Path) -
     asked = traffic_file.read(tmp_path / "traffic.yaml", BOOK)
     found = planned(factories.run(FOUND), plan, FOUND, kept.quote, asked, BOOK, datetime.date(2026, 8, 1))
     assert {row.place.name for row in found.rows} == {"aws/c7i.large on spot"}
+
+
+def test_a_run_that_is_priced_as_spot_keeps_its_own_price(tmp_path: Path) -> None:
+    """Given by its owner, not the book's $0.035; the other size has no price on spot."""
+    own = Spec("fixed", {"instance": "aws/c7i.large", "terms": "spot", "usd_per_hour": 0.01})
+    found = answer(tmp_path, "requests_per_second: 5\nspot: {}\n", replace(PLAN, price=own))
+    assert {(row.place.name, row.place.usd_per_hour) for row in found.rows} == {("aws/c7i.large on spot", 0.01)}
+    assert "undated" not in shown(found)
+
+
+def test_a_discount_for_a_term_comes_off_the_price_on_demand_alone(tmp_path: Path) -> None:
+    reserved = Spec("fixed", {"instance": "aws/c7i.large", "terms": "reserved", "usd_per_hour": 0.05})
+    with pytest.raises(UsageError, match=r"paid for as reserved.*remove `committed`"):
+        answer(tmp_path, f"{DAY}committed: {{discount: 37%}}\n", replace(PLAN, price=reserved))
+
+
+def test_a_saving_below_a_cent_is_no_reason_to_compress(tmp_path: Path) -> None:
+    """A file that is smaller by a megabyte costs a hundredth of a cent less to keep."""
+    smaller = measured(recipe("int8_static"), ms=1.5, baseline_ms=4.0, calls=CALLS, size_bytes=260_000)
+    text = "requests_per_second: 5\nmachines: [aws/c7i.large]\nstorage: {}\n"
+    found = answer(tmp_path, text, outcomes=(FOUND[0], smaller))
+    assert found.compressing is not None
+    assert found.compressing.saved_usd is not None
+    assert 0 < found.compressing.saved_usd < 0.005
+    assert "compressing saves less than a cent a month against the original" in shown(found)
+    assert not any(one.looser for one in found.by_accuracy)
+
+
+def test_a_machine_whose_other_costs_alone_exceed_the_bill_has_no_price_at_which_it_is_chosen() -> None:
+    choice, other = only(PLACES[0], ASKED), only(PLACES[1], ASKED)
+    assert choice.bill is not None
+    assert other.bill is not None
+    dear = Bill((*other.bill.lines, Line("registry", (Factor(2 * choice.bill.usd, "USD"),))), other.bill.requests)
+    assert flips.by_price(choice, (choice, replace(other, bill=dear))) is None
+    found = flips.by_price(choice, (choice, other))
+    assert found is not None
+    assert found.factor * other.bill.compute_usd + (other.bill.usd - other.bill.compute_usd) == pytest.approx(
+        usd(choice)
+    )
+
+
+def test_a_limit_that_is_missed_for_a_wait_is_said_to_be_missed_by_it() -> None:
+    asked = Asked(constant(5.0, 1.0), Promise(0.99, 20.0), max_wait_s=0.05)
+    batched = [one for one in services.of_run(REPORT, FOUND, 0.99, 0.05) if one.batch > 1]
+    rows = Ranking(batched, PLACES[:1], asked, capacities_of(batched, asked)).rows()
+    assert rows[0].verdict == "impossible"
+    seen_s = batched[0].seen_s
+    assert seen_s is not None
+    assert plan_words.not_met(rows, (), asked).endswith(f"({units.ratio((1e3 * seen_s + 50) / 20)} too slow)")
+
+
+def test_more_machines_at_the_busiest_time_than_on_average_are_told_as_a_ratio_not_a_share() -> None:
+    asked = replace(at_rate(2000.0), scale_to_zero=None)
+    row = only(PLACES[0], asked)
+    lines = {line.name: line for line in model_lines.efficiency(row, asked).lines}
+    serving, whole = lines["machines that serve"], lines["paid time that serves"]
+    assert serving.value is not None
+    assert row.idle is not None
+    assert serving.value > 1
+    assert serving.unit == "times"
+    assert whole.value == pytest.approx(1 - row.idle)
 
 
 def test_a_fleet_that_sleeps_says_how_long_and_one_that_must_not_says_why(tmp_path: Path) -> None:

@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 
 import pytest
 
+from costopt.pricing import gpuhunt_library
 from tests import price_lists
 
 pytest.importorskip("gpuhunt", reason="gpuhunt is not installed: pip install 'costopt[prices]'")
@@ -84,6 +86,14 @@ def test_what_has_no_date_or_is_not_there_writes_nothing(
     assert words in ended.stderr
     assert ended.stderr.count("\n") == 1
     assert not (tmp_path / "prices.csv").exists()
+
+
+def test_several_catalogues_are_as_old_as_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = {"nebius": SimpleNamespace(version="20260818-42"), "oci": SimpleNamespace(version="20260801-7")}
+    catalog = SimpleNamespace(catalog=versions, query=dict)
+    monkeypatch.setattr(gpuhunt_library, "_loaded", lambda: catalog)
+    assert gpuhunt_library.read().as_of == "2026-08-01"
+    assert gpuhunt_library.read("nebius").as_of == "2026-08-18"
 
 
 def test_without_a_network_the_way_out_is_said(tmp_path: Path) -> None:

@@ -151,6 +151,17 @@ def test_a_fleet_that_a_simulation_makes_larger_than_the_limit_allows_is_not_cho
     assert ranking(allowed).best([one_less]) is None
 
 
+def test_a_looser_limit_on_accuracy_lets_in_nothing_that_misses_a_limit_on_energy() -> None:
+    found = services.of_run(judge(factories.run(FOUND), FOUND, RENTED, factories.TODAY), FOUND, 0.99)
+    unsure = [replace(one, meets=False, meets_but_accuracy=True) for one in found]
+    asked = Asked(constant(400.0, 1.0), Promise(0.99, 20.0))
+    site, draw = Site(None, 1.0, 0.1, "given", "given"), draws.given(10.0, 10.1, "given")
+    power = Power(site, {"aws/c7i.large": draw}, Limits(joules_per_request=1e-9))
+    place = Place("aws/c7i.large", 0.1, 2, 1, "measured")
+    ranked = Ranking(unsure, (place,), asked, capacities_of(unsure, asked), power=power)
+    assert {row.verdict for row in ranked.whatever_accuracy().rows()} == {"refused"}
+
+
 def test_power_measured_at_the_plug_settles_what_was_open(tmp_path: Path) -> None:
     kg = facts(answer(tmp_path, ""))["rows"][0]["energy"]["co2e_kg_per_month"]["value"]
     text = f"energy: {{watts: 8.32, idle_watts: 2.07, co2_kg_per_month: {kg * 1.01}}}\n"

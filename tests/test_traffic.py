@@ -79,6 +79,13 @@ def test_a_whole_file_is_read(tmp_path: Path) -> None:
             "load_balancer.bytes_per_request: is missing: how many bytes of a request go through it",
         ),
         ("requests_per_second: 3\nstorage: {copies: 0}\n", "storage.copies: must be at least 1"),
+        ("requests_per_second: 1e308\n", ":1: requests_per_second: must be at most"),
+        ("requests_per_second: 1e-300\n", ":1: requests_per_second: is less than 1e-09, one request in 30 years"),
+        (f"hourly: {[1e308] * 24}\n", r"hourly\[0\]: must be at most"),
+        ("requests_per_second: 3\nspare: 1000000000\n", "spare: must be at most"),
+        ("requests_per_second: 3\nautoscaling: {min_instances: 10000000}\n", "min_instances: must be at most"),
+        ("requests_per_second: 3\nwork: {hours: 1e308, usd_per_hour: 1}\n", "work.hours: must be at most"),
+        ("requests_per_second: 3\negress: {bytes_per_response: 1e308, usd_per_gb: 1}\n", "must be at most"),
         ("requests_per_second: 3\nregistry: {}\n", "registry.usd_per_gb: is missing"),
         ("requests_per_second: 3\ncommitted: {discount: 1}\n", "committed.discount: must be less than 1"),
         ("", "the file is empty; write one, such as `requests_per_second: 50`"),
@@ -140,6 +147,9 @@ def test_a_log_of_hours_tells_its_busiest_hour_too(tmp_path: Path) -> None:
         ("1\nnan\n", "log.csv:2: 'nan' is no timestamp"),
         ("", "0 arrivals within 0 s: give a minute or more"),
         ("1\n2\n3\n", "3 arrivals within 2 s"),
+        ("1700000000000\n1700000060000\n", "log.csv:1: 1700000000000 can't be in seconds: is it in milliseconds"),
+        ("0\n1e10\n", "days from first to last: give a year at most"),
+        ("-1e308\n1e308\n", "can't be in seconds"),
     ],
 )
 def test_a_log_that_says_nothing_is_refused(tmp_path: Path, text: str, words: str) -> None:

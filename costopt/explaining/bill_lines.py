@@ -14,6 +14,9 @@ from costopt.planning.bills import HOURS_PER_DAY, MACHINES, Bill
 from costopt.planning.ranking import Row
 from costopt.planning.traffic_file import Asked
 
+BY_SPEED = (MACHINES, "registry")
+"""Lines that count machines."""
+
 
 def month(row: Row, asked: Asked, title: str) -> Section:
     """The bill of a month; no lines for a row that has none."""
@@ -34,9 +37,9 @@ def _month(row: Row, bill: Bill, asked: Asked) -> Iterator[Line]:
 
 
 def _parts(row: Row, bill: Bill) -> Iterator[Line]:
-    """What is added up: each line of the bill, a product of factors; only machines depend on how fast the model is."""
+    """What is added up: each line of the bill, a product of factors; how fast the model is decides on some of them."""
     for one in bill.lines:
-        label: Label = derived(row.place.label) if one.kind == MACHINES else "modelled"
+        label: Label = derived(row.place.label) if one.kind in BY_SPEED else "modelled"
         formula = " * ".join(factor.unit for factor in one.factors)
         product = " * ".join(units.operand(factor.value) for factor in one.factors)
         yield Line(one.kind, formula, product, one.usd, "USD", label)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from costopt.explaining import cost_models
-from costopt.explaining.lines import Label, Line, Section, derived, filled
+from costopt.explaining.lines import Label, Line, Section, Unit, derived, filled
 from costopt.explaining.run_lines import IN_TURNS, Explained
 from costopt.judging.objectives import known
 from costopt.planning.bills import Bill, Egress
@@ -89,9 +89,17 @@ def efficiency(row: Row, asked: Asked) -> Section:
         (
             Line("load, busiest time", "as above", "", shares[0], "share", derived(row.place.label)),
             filled("mean of the peak", "mean / peak", rates, shares[1], "share", "given"),
-            filled("machines that serve", "machines / paid", machines, shares[2], "share", derived(row.place.label)),
+            filled("machines that serve", "machines / paid", machines, shares[2], *_serving(shares[2], row)),
             filled(
                 "paid time that serves", "load * of_peak * serving", values, value, "share", derived(row.place.label)
             ),
         ),
     )
+
+
+def _serving(value: float, row: Row) -> tuple[Unit, Label, str, str]:
+    """Unit, label, source and words: no share where those of the busiest time are more than are paid for on average."""
+    label = derived(row.place.label)
+    if value <= 1:
+        return "share", label, "", ""
+    return "times", label, "", "those of the busiest time, over those paid for on average: more, since they come and go"

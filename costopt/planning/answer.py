@@ -111,6 +111,7 @@ def planned(
             f"run {run.id} names no machine, so nothing can be priced: `costopt choose` with a budget file that has "
             "`machine: {instance: aws/c7i.large}` names one, as does --machine aws/c7i.large here"
         )
+    _refuse_two_terms(plan, asked)
     others = None if folder is None else _elsewhere(run, outcomes, found, quote, folder, asked)
     where = places.places(run, plan, quote, book, asked.machines, others)
     if asked.data is not None:
@@ -160,6 +161,16 @@ def _elsewhere(
     if asked.machines is None and not asked.calibrations and may_be(quote.instance, run.machine.cpu):
         return None
     return paces.elsewhere(run, outcomes, found, folder, tuple(calibration.read(one) for one in asked.calibrations))
+
+
+def _refuse_two_terms(plan: Plan, asked: Asked) -> None:
+    """A term's discount is off the price on demand. Raises UsageError for a machine that is paid otherwise."""
+    if asked.committed is None or plan.price is None:
+        return
+    terms = "owned" if plan.price.name == "owned" else plan.price.options.get("terms", "on_demand")
+    if terms != "on_demand":
+        words = "off which no discount for a term comes: remove `committed`"
+        raise UsageError(f"committed: the machine of the run is paid for as {terms}, {words}")
 
 
 # ---------------------------------------------------------------------------------------- rows
@@ -212,5 +223,8 @@ def compressing(
     even = bills.break_even(search.usd + asked.work_usd, saved, choice.bill.requests, asked.hours_per_month)
     share = units.percent(saved / original.bill.usd)
     against = f"against the original on {plan_words.fleet(original)}"
+    if not bills.is_money(abs(saved)):
+        told = f"compressing saves less than a cent a month {against}: keep that"
+        return Compressing(original, saved, even, search, told)
     told = f"compressing saves {units.cents(saved)} a month ({share}) {against}"
     return Compressing(original, saved, even, search, f"{told}; {plan_words.earned_back(even, search, asked)}")

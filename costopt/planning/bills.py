@@ -148,6 +148,11 @@ def search(run: Run, plan: Plan, usd_per_hour: float) -> Search:
     return Search(seconds, seconds / SECONDS_PER_HOUR * usd_per_hour, run.seconds is not None)
 
 
+def is_money(saved_usd_per_month: float) -> bool:
+    """Whether a saving comes to a cent a month when it is rounded: less is no reason to change anything."""
+    return saved_usd_per_month >= 0.005
+
+
 @dataclass(frozen=True, slots=True)
 class BreakEven:
     """What has to be earned back, and after how many requests and days it is; both None where it never is."""

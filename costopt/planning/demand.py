@@ -24,6 +24,12 @@ MINUTE_S, HOUR_S = 60.0, 3600.0
 MAX_BYTES = 256 * 2**20
 """Of a log of arrivals: over ten million lines."""
 
+MAX_SPAN_S = 366 * 86_400.0
+"""Of a log of arrivals: a year, or its minutes take more memory than they are worth."""
+
+LATEST_S = 1e11
+"""As seconds since 1970 this is the year 5138; timestamps of today are above it where they are in milliseconds."""
+
 BURSTY = 1.5
 """A dispersion above this is called bursty. Of an hour's 3,600 counts of a Poisson process, it comes out within
 1 +- 0.07 in 99.7 of 100 cases (its standard error is sqrt(2 / 3600)); half more than that is no chance."""
@@ -80,13 +86,18 @@ def of_log(path: Path) -> Demand:
     """A file of one arrival a line, in seconds from any beginning; sized for its busiest minute.
 
     The busiest minute is the one with most arrivals wherever it begins. Raises ConfigError, with the line, for what is
-    no number, and for a log that is shorter than a minute or has fewer than two arrivals.
+    no number, for one that must be milliseconds, and for a log shorter than a minute or longer than a year.
     """
     times = np.sort(_timestamps(path))
     span_s = float(times[-1] - times[0]) if len(times) else 0.0
     if span_s < MINUTE_S:
         raise ConfigError(
             f"{path}: {len(times)} arrivals within {span_s:g} s: give a minute or more, one timestamp in seconds a line"
+        )
+    if span_s > MAX_SPAN_S:
+        raise ConfigError(
+            f"{path}: {units.significant(span_s / 86_400)} days from first to last: give a year at most, in seconds "
+            "(are these milliseconds?)"
         )
     _, busiest = _busiest(times, MINUTE_S)
     mean = (len(times) - 1) / span_s
@@ -143,4 +154,8 @@ def _timestamp(path: Path, number: int, line: str) -> float:
         value = math.nan
     if not math.isfinite(value):
         raise ConfigError(f"{path}:{number}: {line.strip()[:40]!r} is no timestamp: write seconds, such as 12.5")
+    if abs(value) > LATEST_S:
+        raise ConfigError(
+            f"{path}:{number}: {line.strip()[:40]} can't be in seconds: is it in milliseconds, or smaller? Divide first"
+        )
     return value

@@ -6,6 +6,7 @@ By the capacity curves alone, without the check by simulation: "about" is meant.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from costopt.planning import bills
 from costopt.planning.demand import Demand
 from costopt.planning.ranking import Ranking, Row
 
@@ -90,11 +91,15 @@ def _pair(row: Row) -> tuple[str, str]:
 
 
 def by_price(choice: Row, rows: Sequence[Row]) -> PriceFlip | None:
-    """What the next machine would have to cost for it to be chosen; `rows` in order, checked. None without one."""
+    """What the next machine would have to cost for it to be chosen; `rows` in order, checked.
+
+    None without one, or where the other lines of its bill alone come to more.
+    """
     other = next((one for one in rows if one.verdict == "meets" and one.place.name != choice.place.name), None)
     if other is None or other.bill is None or choice.bill is None:
         return None
-    return PriceFlip((choice.bill.usd - (other.bill.usd - other.bill.compute_usd)) / other.bill.compute_usd, other)
+    left_usd = choice.bill.usd - (other.bill.usd - other.bill.compute_usd)
+    return PriceFlip(left_usd / other.bill.compute_usd, other) if left_usd > 0 else None
 
 
 def by_accuracy(ranking: Ranking, choice: Row) -> tuple[AccuracyFlip, ...]:
@@ -109,7 +114,7 @@ def _looser(ranking: Ranking, choice: Row) -> AccuracyFlip | None:
     cheaper = [
         row
         for row in ranking.whatever_accuracy().heads()
-        if row.verdict == "meets" and row.key[0] < choice.key[0] and row.service.meets_but_accuracy
+        if row.verdict == "meets" and bills.is_money(choice.key[0] - row.key[0]) and row.service.meets_but_accuracy
     ]
     # Rows come cheapest first, so among equals by limit the cheapest stays.
     nearest = min(cheaper, key=lambda row: row.service.worst_drop or 0.0, default=None)

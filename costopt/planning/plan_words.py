@@ -51,9 +51,10 @@ def not_met(rows: Sequence[Row], left_out: Sequence[tuple[str, tuple[str, ...]]]
     who = f"{nearest.service.name} on {nearest.place.name}"
     match nearest.verdict:
         case "impossible":
-            seen_ms, limit = 1e3 * (nearest.service.seen_s or 0.0), 0.0 if asked.promise is None else asked.promise.ms
-            seen_ms *= nearest.place.pace(nearest.service.candidate.id)
-            late = f" ({units.ratio(seen_ms / limit)} too slow)" if limit and seen_ms > limit else ""
+            service, limit = nearest.service, 0.0 if asked.promise is None else asked.promise.ms
+            call_s = (service.seen_s or 0.0) * nearest.place.pace(service.id)
+            alone_ms = 1e3 * (call_s + service.batching.max_wait_s)
+            late = f" ({units.ratio(alone_ms / limit)} too slow)" if limit and alone_ms > limit else ""
             return f"Impossible on any number of these machines: the nearest, {who}: {nearest.words}{late}"
         case "undecided":
             return f"Nothing meets this for certain: the nearest, {who}, is undecided ({nearest.words})"
@@ -115,7 +116,7 @@ def notes(run: Run, plan: Plan, quote: Quote, asked: Asked, rows: Sequence[Row],
     yield from _about_traffic(asked)
     yield from _about_batches(asked, rows)
     yield from _about_scaling(asked)
-    yield from _about_spot(rows)
+    yield from _about_spot(rows, quote)
     yield from _about_ties(rows)
     yield from _about_price(plan, quote, rows, today)
 
@@ -188,19 +189,19 @@ def _about_scaling(asked: Asked) -> Iterator[str]:
         )
 
 
-def _about_spot(rows: Sequence[Row]) -> Iterator[str]:
-    """How sure the interruptions are, where machines on spot are planned with."""
-    spots = [row.place.spot for row in rows if row.place.spot is not None]
-    if not spots:
+def _about_spot(rows: Sequence[Row], quote: Quote) -> Iterator[str]:
+    """How sure prices and interruptions are, where machines on spot are planned with."""
+    on_spot = [row.place for row in rows if row.place.spot is not None]
+    if not on_spot:
         return
     yield (
         "spot: machines are taken away one by one here; clouds also take all of a type at once, and then only what is "
         "on demand is left"
     )
-    undated = sorted({row.place.instance for row in rows if row.place.spot is not None and not row.place.as_of})
-    if undated:
-        yield f"spot: the price of {undated[0]} on spot is of an undated list: check it"
-    if any(one.asked.interruptions_per_month is None for one in spots):
+    undated = next((one for one in on_spot if not one.as_of and one.source != quote.source), None)
+    if undated is not None:
+        yield f"spot: the price of {undated.name} is of an undated list: check it"
+    if any(one.spot is not None and one.spot.asked.interruptions_per_month is None for one in on_spot):
         yield (
             "spot: interruptions are the upper end of the family's band in AWS's advisor for us-east-1, as of 2025-06; "
             "the open band, over 20 % a month, is read as 40 %"
@@ -209,8 +210,9 @@ def _about_spot(rows: Sequence[Row]) -> Iterator[str]:
 
 def _about_price(plan: Plan, quote: Quote, rows: Sequence[Row], today: datetime.date) -> Iterator[str]:
     others = any(row.place.instance != quote.instance for row in rows)
-    if plan.price is not None and plan.price.name == "fixed" and others:
-        yield f"the price of {quote.instance} is the budget file's, those of other sizes the price book's, on demand"
+    if plan.price is not None and plan.price.name != "table" and others:
+        terms = "" if any(row.place.spot is not None for row in rows) else ", on demand"
+        yield f"the price of {quote.instance} is the budget file's, those of other sizes the price book's{terms}"
     if quote.note:
         yield quote.note
     age_days = offers.age_days(quote.as_of, today)

@@ -43,11 +43,15 @@ from costopt.planning.demand import Demand
 from costopt.planning.extra_lines import NOTHING, Extras, LoadBalancer, Registry, Storage
 from costopt.planning.interruptions import Spot
 from costopt.planning.traffic_sections import (
+    LEAST_RATE,
+    MOST,
     AutoscalingSection,
     BatchingSection,
     CommittedSection,
     EgressSection,
     LoadBalancerSection,
+    Machines,
+    NotNegative,
     RegistrySection,
     ScaleToZeroSection,
     SpotSection,
@@ -114,14 +118,14 @@ class Asked:
 class TrafficFile(Section):
     """A traffic, and what is promised to those who send it."""
 
-    requests_per_second: Annotated[float, Field(gt=0)] | None = None
-    peak_to_mean: Annotated[float, Field(ge=1)] | None = None
-    hourly: list[Annotated[float, Field(ge=0)]] | None = None
+    requests_per_second: Annotated[float, Field(gt=0, le=MOST)] | None = None
+    peak_to_mean: Annotated[float, Field(ge=1, le=MOST)] | None = None
+    hourly: list[NotNegative] | None = None
     arrivals: Text | None = None
     p50_ms: Milliseconds | None = None
     p95_ms: Milliseconds | None = None
     p99_ms: Milliseconds | None = None
-    spare: Annotated[int, Field(ge=0)] = 0
+    spare: Machines = 0
     hours_per_month: Annotated[float, Field(gt=0, le=744)] = HOURS_PER_MONTH
     egress: EgressSection | None = None
     work: WorkSection | None = None
@@ -199,6 +203,8 @@ def _demand(file: TrafficFile, source: Located, folder: Path) -> Demand:
             raise source.error(("hourly",), str(fault)) from fault
     if file.requests_per_second is None:
         raise source.error((), "says nothing of the traffic: give requests_per_second: 50, or hourly, or arrivals")
+    if file.requests_per_second < LEAST_RATE:
+        raise source.error(("requests_per_second",), f"is less than {LEAST_RATE:g}, one request in 30 years")
     return demand.constant(file.requests_per_second, file.peak_to_mean or 1.0)
 
 

@@ -5,10 +5,20 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from costopt import units
-from costopt.budget_file import Count, Seconds, Section, Share
+from costopt.budget_file import Seconds, Section, Share
 from costopt.planning.extra_lines import STORAGE_USD_PER_GB_MONTH
 
-NotNegative = Annotated[float, Field(ge=0)]
+MOST = 1e12
+"""Of any amount: what is larger is a slip, and products of some such stay finite."""
+
+LEAST_RATE = 1e-9
+"""Requests a second: one in 30 years. What is smaller is a slip, and times between requests stay finite."""
+
+MOST_MACHINES = 10**6
+"""As `sizes.MOST_INSTANCES`."""
+
+NotNegative = Annotated[float, Field(ge=0, le=MOST)]
+Machines = Annotated[int, Field(ge=0, le=MOST_MACHINES)]
 
 
 class EgressSection(Section):
@@ -39,7 +49,7 @@ class AutoscalingSection(Section):
 
     start_up_s: Annotated[Seconds, Field(le=3600)] = 60.0
     """From asking for a machine until it answers: the next hour's machines are paid for so long before it."""
-    min_instances: Count = 1
+    min_instances: Annotated[Machines, Field(ge=1)] = 1
     """Never fewer than these."""
 
 
@@ -78,7 +88,7 @@ class StorageSection(Section):
     """Where the model lies."""
 
     usd_per_gb_month: NotNegative = STORAGE_USD_PER_GB_MONTH
-    copies: Count = 1
+    copies: Annotated[Machines, Field(ge=1)] = 1
 
 
 class RegistrySection(Section):
