@@ -90,7 +90,12 @@ def test_what_has_no_date_or_is_not_there_writes_nothing(
 
 def test_several_catalogues_are_as_old_as_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
     versions = {"nebius": SimpleNamespace(version="20260818-42"), "oci": SimpleNamespace(version="20260801-7")}
-    catalog = SimpleNamespace(catalog=versions, query=dict)
+
+    def nothing(provider: list[str]) -> list[object]:
+        assert set(provider) <= set(versions)
+        return []
+
+    catalog = SimpleNamespace(catalog=versions, query=nothing)
     monkeypatch.setattr(gpuhunt_library, "_loaded", lambda: catalog)
     assert gpuhunt_library.read().as_of == "2026-08-01"
     assert gpuhunt_library.read("nebius").as_of == "2026-08-18"
