@@ -316,16 +316,6 @@ def test_a_run_that_cannot_be_planned_with_is_refused(tmp_path: Path, plan: Plan
     assert words in str(caught.value)
 
 
-def test_an_accelerator_is_not_shared(tmp_path: Path) -> None:
-    gpu = replace(offer("aws/g6.xlarge", 4, 0.8), accelerator="L4", accelerator_count=1)
-    prices = Book({**BOOK.offers, gpu.key: gpu})
-    text = SPAM.replace("aws/c7i.large", "aws/g6.xlarge")
-    found = answer(tmp_path, f"models:\n{text}machines: [aws/g6.xlarge]\n", prices)
-    assert found.headline == "spam: its accelerator serves one replica: one that takes all 4 vCPUs, as measured"
-    whole = answer(tmp_path, f"models:\n{text.replace('cores: 1', 'cores: 4')}machines: [aws/g6.xlarge]\n", prices)
-    assert whole.usd == pytest.approx(0.8 * 730)
-
-
 # ---------------------------------------------------------------------------------------- queues
 
 

@@ -345,7 +345,9 @@ class Ranking:
             return row
         place = row.place
         one = 1.0 if place.accelerator else footprints.at_work(row.service.candidate, place.vcpus / place.services)
-        load = (1 - row.idle) * one
+        # Of candidates in batches nobody knows how full their calls are: taken to be of one request each.
+        alone = min(1.0, demand.mean_per_s * row.mean_s / (row.on_average * place.services))
+        load = one * (1 - row.idle if row.service.batch == 1 else alone)
         fleet = Powered(row.on_average, load, demand.mean_per_s, hours, place.band)
         found = power.of(place.instance, fleet)
         kept, words = footprints.within(found, power.limits)

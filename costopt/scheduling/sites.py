@@ -105,8 +105,6 @@ def why_not(way: Way, site: Site) -> str:
             return f"{_OTHER_FAMILY} than {way.measured_on}, not measured there"
         if site.accelerated:
             return "its sizes differ in accelerators, not measured there"
-    if site.accelerated and site.machine.vcpus != way.cores:
-        return f"its accelerator serves one replica: one that takes all {site.machine.vcpus} vCPUs, as measured"
     if site.machine.vcpus < way.cores:
         return f"fewer vCPUs than the {way.cores} of a replica"
     if site.machine.blocks < way.blocks:
