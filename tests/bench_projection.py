@@ -5,7 +5,9 @@ timed in the same way, and held against what the rates foretell. Nothing passes 
 15 % at most, and nine of ten pairs of models in the right order.
 """
 
+import logging
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,7 +25,10 @@ CPU = Spec("cpu")
 def lines(folder: Path, threads: int = 1) -> Iterator[str]:
     """The accuracy, then a line a model. `folder` keeps the exported models for another time."""
     folder.mkdir(parents=True, exist_ok=True)
-    models = list(held_out(folder))  # exported before anything is timed
+    with warnings.catch_warnings(action="ignore"):  # the exporter's, of every model
+        logging.disable()
+        models = list(held_out(folder))  # exported before anything is timed
+        logging.disable(logging.NOTSET)
     rates = calibrated(CPU, threads, "", _silent)
     with tempfile.TemporaryDirectory() as scratch:
         seconds = timed([Trial(one.name, one.path, one.feed) for one in models], CPU, threads, Path(scratch), _silent)

@@ -8,7 +8,7 @@ from costopt import units
 from costopt.measuring import noise_rules
 from costopt.planning.bills import BreakEven, Search
 from costopt.planning.demand import BURSTY
-from costopt.planning.places import BAND, CALIBRATED_BAND, FORETOLD
+from costopt.planning.places import BAND, FORETOLD
 from costopt.planning.ranking import VERDICTS, Row
 from costopt.planning.services import Service
 from costopt.planning.traffic_file import Asked
@@ -134,11 +134,10 @@ def _about_projections(rows: Sequence[Row]) -> Iterator[str]:
             "projected onto another processor or accelerator: the time measured here times the proportion of two "
             "rooflines, from peak rates; not held against one by us. `costopt calibrate` there narrows it"
         )
-    if any(one.label == "calibrated" for one in places):
-        yield (
-            f"calibrated: by the rates that `costopt calibrate` fitted there, {units.percent(CALIBRATED_BAND)} slower "
-            f"or faster; {FORETOLD}"
-        )
+    bands = sorted({one.band for one in places if one.label == "calibrated"})
+    if bands:
+        off = " or ".join(units.percent(one) for one in bands)
+        yield f"calibrated: by the rates that `costopt calibrate` fitted there, {off} slower or faster; {FORETOLD}"
 
 
 def _about_traffic(asked: Asked) -> Iterator[str]:
