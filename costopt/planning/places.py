@@ -33,7 +33,7 @@ to us: it stands for neighbours that share caches, memory and the network."""
 
 CALIBRATED_BAND = 0.3
 """The same for calibrated times. Of 37 models held out, on the machine that was calibrated, all lay within it in one
-round (median 5.8 %, worst 25 %) and 35 in another, in which all came out slower than foretold (median 11 %, worst 38 %):
+round (median 5.8 %, worst 25 %) and 35 in another, when nearly all were slower than foretold (median 11 %, worst 38 %):
 `python -m tests.bench --only projection`, one thread of an AMD EPYC, 2026-11-22. Calibrations of more threads were not
 held against models, and have `BAND`."""
 
