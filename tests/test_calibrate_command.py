@@ -36,6 +36,7 @@ def test_bad_input_ends_with_2_before_anything_is_timed(tmp_path: Path, argument
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_reference_graphs_are_timed_as_candidates_are(tmp_path: Path) -> None:
     few = [one for place, one in enumerate(written(tmp_path)) if place in (0, 1, 150)]
     seconds = trials.timed(few, Spec("cpu"), 1, tmp_path, lambda _: None)

@@ -31,6 +31,7 @@ def pruned(method: PruneTokens, module: fx.GraphModule) -> fx.GraphModule:
     return method(module, context_of(module, texts()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("after", "every"), [(1, 2), (2, 3), (3, 2)])
 @pytest.mark.parametrize("length", [1, 2, 9, 12])
 def test_it_computes_what_a_model_with_shorter_sequences_would(after: int, every: int, length: int) -> None:
@@ -58,6 +59,7 @@ def test_about_as_much_work_goes_as_was_asked_for(asked: float) -> None:
     assert 1 - after / before == pytest.approx(asked, abs=0.06)
 
 
+@pytest.mark.slow
 def test_the_file_takes_sequences_of_any_length(tmp_path: Path) -> None:
     module = pruned(PruneTokens(), graph(Classifier()))
     changed, target = Modules(module, ("input_ids", "attention_mask")), tmp_path / "model.onnx"
