@@ -79,3 +79,12 @@ def test_a_faster_machine_never_needs_more_instances() -> None:
         needed.append(choice.instances or 0)
     assert needed == sorted(needed)
     assert needed[0] < needed[-1]
+
+
+def test_where_nobody_knows_how_fast_it_is_nothing_is_certain_and_no_figure_is_given() -> None:
+    there = replace(GPU, cannot={}, unclear={one.id: "what it does is not known" for one in SERVICES[1:]})
+    rows = {row.service.id: row for row in ranking(places=(LARGE, there)).rows() if row.place == there}
+    for one in SERVICES[1:]:
+        row = rows[one.id]
+        assert (row.verdict, row.words) == ("undecided", "what it does is not known")
+        assert (row.bill, row.saturated, row.is_timed) == (None, None, False)

@@ -54,6 +54,7 @@ def test_with_calibrations_of_both_the_pace_is_the_ratio_of_what_they_foretell()
     assert found.threads == 2
     assert found.paces == {one.id: pytest.approx(1.5) for one in KNOWN}
     assert not found.cannot
+    assert not found.unclear
 
 
 def test_without_one_of_this_machine_it_is_held_against_what_was_measured() -> None:

@@ -61,7 +61,8 @@ def _million(row: Row) -> Iterator[Line]:
     batch = "" if row.service.batch == 1 else " / batch"
     formula = f"price / {SECONDS_PER_HOUR} * seconds{batch} / services * {MILLION}"
     values["batch"] = row.service.batch
-    yield filled("saturated", formula, values, row.saturated, "USD/million", place.label, words="never idle")
+    if row.saturated is not None:
+        yield filled("saturated", formula, values, row.saturated, "USD/million", place.label, words="never idle")
     if row.at_promise is not None and row.highest_per_s is not None:
         words = "rate that they bear with the promise kept"
         yield Line(

@@ -32,6 +32,9 @@ def calls(row: Row, asked: Asked) -> Section:
 
 def _calls(row: Row, promise: Promise | None) -> Iterator[Line]:
     service, label = row.service, row.place.label
+    if not row.is_timed:
+        yield Line("mean call", row.words, "", None, "ms", label)
+        return
     source = f"{units.count(service.seen)} calls in this run"
     pace = row.place.pace(service.id)
     yield Line("mean call", _paced("mean of the calls", pace), "", 1e3 * row.mean_s, "ms", label, source)

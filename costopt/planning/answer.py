@@ -16,6 +16,7 @@ from costopt.planning.flips import AccuracyFlip, PriceFlip, TrafficFlip
 from costopt.planning.following import Following, committed, following
 from costopt.planning.kinds import Open, not_told_apart
 from costopt.planning.paces import Elsewhere
+from costopt.planning.places import Places
 from costopt.planning.ranking import VERDICTS, Ranking, Row, capacities_of
 from costopt.planning.services import Service
 from costopt.planning.spot_places import with_spot
@@ -26,7 +27,7 @@ from costopt.pricing.book import Book
 from costopt.pricing.families import may_be
 from costopt.projecting import calibration
 from costopt.records import Outcome, Plan, Run
-from costopt.verdict import Quote
+from costopt.verdict import Quote, Report
 
 SHOWN = 5
 """Rows from the head of the order that a table shows, beside the best of each machine and the original's best."""
@@ -105,19 +106,12 @@ def planned(
     report = judge(run, outcomes, plan, today, kept)
     share = None if asked.promise is None else asked.promise.share
     found = services.of_run(report, outcomes, share, asked.max_wait_s)
-    quote = report.quote
-    if quote is None:
-        raise UsageError(
-            f"run {run.id} names no machine, so nothing can be priced: `costopt choose` with a budget file that has "
-            "`machine: {instance: aws/c7i.large}` names one, as does --machine aws/c7i.large here"
-        )
+    quote = _quote(report)
     _refuse_two_terms(plan, asked)
-    others = None if folder is None else _elsewhere(run, outcomes, found, quote, folder, asked)
-    where = places.places(run, plan, quote, book, asked.machines, others)
     if asked.data is not None:
         asked = replace(asked, egress=plan_power.egress(asked.data, quote))
-    if asked.spot is not None:
-        where = with_spot(where, plan, quote, book, asked.spot)
+    others = None if folder is None else _elsewhere(run, outcomes, found, quote, folder, asked)
+    where = _places(run, plan, quote, book, asked, others)
     power = plan_power.power(run, plan, quote, book, where.found, asked.energy)
     ranking = Ranking(found, where.found, asked, capacities_of(found, asked, run.seed), run.seed, power)
     rows = ranking.rows()
@@ -126,15 +120,14 @@ def planned(
     checked = _checked(ranking, rows, [one for one in (choice, original) if one is not None])
     shown = _shown(checked, original)
     search = bills.search(run, plan, quote.usd_per_hour)
+    met = None if choice is None else plan_words.met(choice, asked)
     return Planned(
         run=run,
         asked=asked,
         quote=quote,
         ranking=ranking,
         choice=choice,
-        headline=plan_words.met(choice, asked)
-        if choice is not None
-        else plan_words.not_met(checked, where.left_out, asked),
+        headline=met or plan_words.not_met(checked, where.left_out, asked),
         rows=checked,
         shown=shown,
         compressing=None if choice is None else compressing(choice, original, checked, asked, search),
@@ -152,6 +145,22 @@ def planned(
         ),
         power=power,
     )
+
+
+def _quote(report: Report) -> Quote:
+    """The price of the run's machine. Raises UsageError for a run that names none."""
+    if report.quote is None:
+        raise UsageError(
+            f"run {report.run.id} names no machine, so nothing can be priced: `costopt choose` with a budget file that "
+            "has `machine: {instance: aws/c7i.large}` names one, as does --machine aws/c7i.large here"
+        )
+    return report.quote
+
+
+def _places(run: Run, plan: Plan, quote: Quote, book: Book, asked: Asked, others: Elsewhere | None) -> Places:
+    """Where to look: the machines that are asked for, on spot too where that is."""
+    where = places.places(run, plan, quote, book, asked.machines, others)
+    return where if asked.spot is None else with_spot(where, plan, quote, book, asked.spot)
 
 
 def _elsewhere(

@@ -32,13 +32,13 @@ class Open:
 
 def sentences(rows: Sequence[Row]) -> Iterator[str]:
     """When which kind wins, a sentence a way of looking; nothing where there is but one kind."""
-    running = [row for row in rows if row.service.id not in row.place.cannot and row.service.meets is not False]
+    running = [row for row in rows if row.is_timed and row.service.meets is not False]
     running = [row for row in running if row.service.meets] or running
     if len({_kind(row) for row in running} - {None}) < 2:
         return
     paid = [row for row in running if row.bill is not None and row.verdict in ("meets", "undecided")]
     yield from _told("this traffic", paid, lambda row: 0.0 if row.bill is None else row.bill.usd, _a_month)
-    yield from _told("work that never lets machines idle", running, lambda row: row.saturated, _a_million)
+    yield from _told("work that never lets machines idle", running, lambda row: row.saturated or 0.0, _a_million)
     yield from _told("one request alone", running, lambda row: 1e3 * row.mean_s, _in_ms)
 
 

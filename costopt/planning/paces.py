@@ -65,11 +65,13 @@ class Paced:
     """What is known of a machine elsewhere: each candidate's time there over its time here, by id.
 
     `threads` are the most that a calibration used is for, 0 where there is none. `cannot` says why a candidate can't
-    run there; `open` why nothing is certain there at all.
+    run there, `unclear` why nobody knows how fast it would be; `open` why nothing is certain there at all. Every
+    candidate stands in one of `paces`, `cannot` and `unclear`.
     """
 
     threads: int
     paces: Mapping[str, float]
+    unclear: Mapping[str, str] = field(default_factory=dict)
     cannot: Mapping[str, str] = field(default_factory=dict)
     open: str = ""
 
@@ -131,9 +133,7 @@ class Elsewhere:
             return by_cores
         most_bytes = max((one.peak_bytes for one in self.known), default=0.0)
         return (
-            by_cores
-            if not most_bytes
-            else min(by_cores, int(roofline.MODEL_SHARE * offer.memory_gib * GIB / most_bytes))
+            min(by_cores, int(roofline.MODEL_SHARE * offer.memory_gib * GIB / most_bytes)) if most_bytes else by_cores
         )
 
     def _calibrated(self, instance: str, same: bool) -> Mapping[str, float] | None:
@@ -173,7 +173,7 @@ class Elsewhere:
 
     def _accelerated(self, chip: Chip) -> "Paced | str":
         paces: dict[str, float] = {}
-        cannot = dict(self.unclear)
+        cannot: dict[str, str] = {}
         for one in self.known:
             why = _cannot(one, chip)
             if why:
@@ -181,9 +181,9 @@ class Elsewhere:
             else:
                 paces[one.id] = roofline.accelerated_s(one.works, chip) / one.service.mean_s
         if not paces:
-            return next(iter(cannot.values()), "no candidate can be projected")
+            return next(iter({**cannot, **self.unclear}.values()), "no candidate can be projected")
         words = roofline.EXECUTED[chip.kind]
-        return Paced(0, paces, cannot, f"{chip.name} {words}" if words else "")
+        return Paced(0, paces, self.unclear, cannot, f"{chip.name} {words}" if words else "")
 
 
 def _same_family(instance: str, other: Size | None) -> bool:

@@ -52,8 +52,9 @@ class Place:
     """A machine that serves: `services` side by side on each instance, at `usd_per_hour` each; `spot` are its terms.
 
     `paces` are candidates' times there over those measured, by id, where they are not the same; `cannot` says why a
-    candidate can't run there, `open` why nothing that follows from them is certain. `accelerator` is what serves in
-    the processor's place, "" where that serves itself. `off` is how far times may be off, as a share, either way.
+    candidate can't run there, `unclear` why nobody knows how fast, `open` why nothing that follows is certain.
+    `accelerator` is what serves in the processor's place, "" where that serves itself. `off` is how far times may be
+    off, as a share, either way.
     """
 
     instance: str
@@ -66,6 +67,7 @@ class Place:
     spot: Interrupted | None = None
     paces: Mapping[str, float] = field(default_factory=dict)
     cannot: Mapping[str, str] = field(default_factory=dict)
+    unclear: Mapping[str, str] = field(default_factory=dict)
     open: str = ""
     accelerator: str = ""
     off: float = BAND
@@ -190,7 +192,21 @@ def _place(
 def _of_another_maker(place: Place, offer: Offer, others: Elsewhere | None) -> Place:
     """A machine of the family that the run names, but whose processor was not timed: paced where both are known."""
     paced = None if others is None else others.at(offer, place.vcpus)
-    return replace(place, paces=paced.paces, cannot=paced.cannot) if isinstance(paced, Paced) else place
+    return _paced(place, paced) if isinstance(paced, Paced) else place
+
+
+def _paced(place: Place, paced: Paced) -> Place:
+    """The same with what is known of how fast candidates are there."""
+    label: Label = "calibrated" if paced.threads else "projected"
+    return replace(
+        place,
+        label=label,
+        off=CALIBRATED_BAND if paced.threads == 1 else BAND,
+        paces=paced.paces,
+        cannot=paced.cannot,
+        unclear=paced.unclear,
+        open=paced.open,
+    )
 
 
 def _elsewhere(instance: str, run: Run, plan: Plan, book: Book, others: Elsewhere) -> Place | str:
@@ -211,13 +227,11 @@ def _elsewhere(instance: str, run: Run, plan: Plan, book: Book, others: Elsewher
     services = max(offer.accelerator_count, 1) if offer.accelerator else others.fitting(offer, vcpus)
     if not services:
         return f"too little memory: {offer.memory_gib:g} GiB"
-    label: Label = "calibrated" if paced.threads else "projected"
-    band = CALIBRATED_BAND if paced.threads == 1 else BAND
-    return Place(
-        instance, price.usd_per_hour, vcpus, services, label, price.source, price.as_of,
-        paces=paced.paces, cannot=paced.cannot, open=paced.open, accelerator=offer.accelerator,
-        off=band,
+    place = Place(
+        instance, price.usd_per_hour, vcpus, services, "projected", price.source, price.as_of,
+        accelerator=offer.accelerator,
     )  # fmt: skip
+    return _paced(place, paced)
 
 
 def _offer(book: Book, instance: str, region: str | None) -> Offer | None:

@@ -103,7 +103,7 @@ def _row(row: Row) -> Facts:
         "interruptions_per_month": None if place.spot is None else place.spot.per_month,
         "label": place.label,
         "band": place.band,
-        "pace": place.pace(candidate.id),
+        "pace": place.pace(candidate.id) if row.is_timed else None,
         "accelerator": place.accelerator,
         "services_per_instance": place.services,
         "verdict": row.verdict,

@@ -95,7 +95,7 @@ def _response(row: Row) -> Cell:
 
 def _million(row: Row) -> Cell:
     at_traffic = UNKNOWN if row.bill is None else units.usd(row.bill.usd_per_million)
-    return pair(at_traffic, units.usd(row.saturated), " / ")
+    return pair(at_traffic, UNKNOWN if row.saturated is None else units.usd(row.saturated), " / ")
 
 
 def _month(row: Row) -> Cell:
@@ -147,9 +147,8 @@ def _per_million(planned: Planned) -> tuple[str, ...]:
         return ()
     sent = "" if planned.asked.egress is None else " with egress"
     most = f"{units.usd(row.at_promise)} at the most they bear, about {units.about(row.highest_per_s)} requests/s"
-    return (
-        f"{units.usd(row.bill.usd_per_million)} at this traffic{sent}, {most}, {units.usd(row.saturated)} saturated",
-    )
+    never = UNKNOWN if row.saturated is None else units.usd(row.saturated)
+    return (f"{units.usd(row.bill.usd_per_million)} at this traffic{sent}, {most}, {never} saturated",)
 
 
 def _energy(planned: Planned) -> tuple[str, ...]:
@@ -228,7 +227,7 @@ def _others(planned: Planned) -> tuple[str, ...]:
     """Each candidate that meets on none of the machines, once; of the others, the rows shown that don't meet."""
     meeting = {row.service.candidate.id for row in planned.rows if row.verdict == "meets"}
     words: dict[str, str] = {}
-    for row in sorted(planned.rows, key=lambda row: row.service.id in row.place.cannot):
+    for row in sorted(planned.rows, key=lambda row: not row.is_timed):
         if row.service.candidate.id not in meeting:
             words.setdefault(row.service.candidate.id, f"{row.service.name}: {row.verdict}: {row.words}")
     here = [

@@ -50,7 +50,8 @@ class Row:
     `idle` the share of that, over all that is paid for, which is not used. `highest_per_s` is the rate that the
     instances bear with the promise kept. `response_ms` is the promised percentile in a simulation at the busiest rate,
     at the slow end of the band; only of rows that were `checked`. Costs are US dollars per million requests:
-    `saturated` on a machine that never idles, `at_promise` at `highest_per_s`; `bill` has it at the traffic.
+    `saturated` on a machine that never idles (None where nobody knows how fast it is there), `at_promise` at
+    `highest_per_s`; `bill` has it at the traffic.
     `footprint` is None where nobody knows what the machine draws.
     """
 
@@ -65,13 +66,18 @@ class Row:
     busiest_load: float | None = None
     idle: float | None = None
     highest_per_s: float | None = None
-    saturated: float = 0.0
+    saturated: float | None = None
     at_promise: float | None = None
     response_ms: float | None = None
     checked: bool = False
     mean_paid: float | None = None
     asleep: bool = False
     footprint: Footprint | None = None
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether it can run on this machine, and it is known how fast."""
+        return self.service.id not in self.place.cannot and self.service.id not in self.place.unclear
 
     @property
     def mean_s(self) -> float:
@@ -101,7 +107,7 @@ class Row:
             usd,
             service.complexity,
             place.band,
-            service.mean_s,
+            self.mean_s,
             service.id,
             place.name,
         )
@@ -248,9 +254,10 @@ class Ranking:
 
     def _row(self, place: Place, number: int, up: Uptime) -> Row:
         service, judged = self._services[number], self._verdicts[place.name, number]
-        per_s = place.services * service.batch / (service.mean_s * place.pace(service.id))
-        saturated = bills.usd_per_million(place.usd_per_hour, per_s)
-        row = Row(service, place, judged.verdict, judged.words, judged.band or 0.0, saturated=saturated)
+        row = Row(service, place, judged.verdict, judged.words, judged.band or 0.0)
+        if row.is_timed:
+            per_s = place.services * service.batch / row.mean_s
+            row = replace(row, saturated=bills.usd_per_million(place.usd_per_hour, per_s))
         if judged.band is None:
             return row
         instances = self._sizes.instances(number, place.services, judged.band, up.demand.peak_per_s)
@@ -266,9 +273,11 @@ class Ranking:
     def _judged(self, place: Place, number: int) -> "_Judged":
         """By the promise first, then by the run's own budget."""
         service = self._services[number]
-        if why := place.cannot.get(service.id):
-            lost = service.meets is False
-            return _Judged("refused" if lost else "impossible", service.lost if lost else why, None)
+        why = place.cannot.get(service.id) or place.unclear.get(service.id)
+        if why:
+            if service.meets is False:
+                return _Judged("refused", service.lost, None)
+            return _Judged("impossible" if service.id in place.cannot else "undecided", why, None)
         promised = self._promised(place, number)
         if promised.verdict == "meets" and self._runs_short(place):
             promised = _Judged("undecided", _SHORT, promised.band)
