@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from costopt.errors import UsageError
 from costopt.journal import Journal
 from costopt.planning.demand import constant
+from costopt.planning.paces import Paced
 from costopt.planning.places import BAND
 from costopt.planning.simulation import Batching, simulated
 from costopt.planning.traffic_file import Promise
@@ -25,7 +26,7 @@ from costopt.pricing.book import Book
 from costopt.pricing.offers import Offer
 from costopt.records import Machine, Measured, Plan
 from costopt.reports import markdown, table
-from costopt.scheduling import fleet_facts, fleet_file, fleet_sheet
+from costopt.scheduling import fleet_facts, fleet_file, fleet_sheet, ways
 from costopt.scheduling.fleet_answer import packed
 from costopt.scheduling.fleet_file import ModelAsked
 from costopt.scheduling.fleet_records import Packed
@@ -395,3 +396,26 @@ def test_the_command_ends_with_2_and_one_line_for_bad_input(tmp_path: Path) -> N
         "costopt: --set machines=[aws/c7i.lrge]: machines[0]: 'aws/c7i.lrge' matches no machine of the price book; "
         "near: aws/c7i.large, aws/c7i.xlarge, aws/c7i.4xlarge\n"
     )
+
+
+def test_times_on_another_makers_processor_are_those_that_are_paced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twice as long there for the original; of the other it is not known, so that it does not compete."""
+    original, *others = FOUND
+    run_in(tmp_path)
+    text = f"models:\n{SEARCH}"
+    alike = answer(tmp_path, text).served[0].form.way
+    unclear = {one.candidate.id: "what it does is not known" for one in others}
+    paced = Paced(0, {original.candidate.id: 2.0}, unclear)
+    monkeypatch.setattr(ways, "_paced", lambda *_: paced)
+    (asked,) = fleet_file.read(tmp_path / "fleet.yaml", BOOK).models
+    found = ways.of_model(asked, BOOK, TODAY)
+    assert [one.name for one in found.found] == ["the original on cpu"]
+    assert any("what it does is not known" in words for words in found.refused)
+    assert found.found[0].mean_s == pytest.approx(2 * served_mean_s(original))
+    assert alike.name != "the original on cpu"
+
+
+def served_mean_s(one: Measured) -> float:
+    return float(np.mean(one.timing.seconds))

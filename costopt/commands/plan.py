@@ -127,7 +127,7 @@ def plan(
     settings = (*(overrides or ()), *(() if machine is None else (f"machine.instance={machine}",)))
     _refuse_half_a_training(arch, training, batch_tokens, waiting_usd_per_hour)
     if arch is not None:
-        _refuse_beside_paper(arch, run, model, measure or how != How())
+        _refuse_beside_paper(arch, run, model, measure or bool(calibration) or how != How())
         if training:
             _refuse_traffic(config, settings)
             _training(paper, batch_tokens, waiting_usd_per_hour, form)
@@ -186,7 +186,9 @@ def _refuse_beside_paper(arch: str, run: str | None, model: Path | None, measure
     if other is not None:
         raise UsageError(f"both {other} and --arch {arch} were given: plan with one of the two")
     if measured:
-        raise UsageError(f"--arch {arch} is planned on paper: leave --measure and what belongs to it out")
+        raise UsageError(
+            f"--arch {arch} is planned on paper: leave --measure, what belongs to it and --calibration out"
+        )
 
 
 def _refuse_two_ways(run: str | None, model: Path | None, measure: bool, how: How) -> None:

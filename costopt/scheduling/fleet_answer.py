@@ -24,7 +24,7 @@ from costopt.scheduling.ways import of_model
 
 def packed(asked: FleetAsked, book: Book, today: datetime.date) -> Packed:
     """Pack the models of a fleet file. Raises UsageError for a run that can't be used."""
-    ways = [of_model(model, today) for model in asked.models]
+    ways = [of_model(model, book, today) for model in asked.models]
     where = sites(asked, book)
     unused = unusable([way for each in ways for way in each.found], where.found)
     empty = Packed(asked, where.found, (*where.left_out, *unused))

@@ -16,10 +16,12 @@ from costopt import stats
 from costopt.errors import ConfigError, UsageError
 from costopt.journal import Journal
 from costopt.judging.choose import judge
-from costopt.planning import services
+from costopt.planning import paces, services
+from costopt.planning.paces import Paced
 from costopt.planning.services import Service, raised_to
 from costopt.planning.simulation import ALONE, Batching
 from costopt.planning.traffic_file import Promise
+from costopt.pricing.book import Book
 from costopt.pricing.families import maker_of, may_be
 from costopt.records import Measured
 from costopt.scheduling.filling import BLOCK_BYTES
@@ -80,20 +82,20 @@ class Ways:
     refused: tuple[str, ...] = ()
 
 
-def of_model(model: ModelAsked, today: datetime.date) -> Ways:
+def of_model(model: ModelAsked, book: Book, today: datetime.date) -> Ways:
     """All ways of a model. Raises UsageError, with the place in the fleet file, for a run that can't be used."""
     share = None if model.promise is None else model.promise.share
-    parts = [_of(source, share, today) for source in model.sources]
+    parts = [_of(source, share, book, today) for source in model.sources]
     return Ways(
         tuple(one for part in parts for one in part.found), tuple(one for part in parts for one in part.refused)
     )
 
 
-def _of(source: Source, share: float | None, today: datetime.date) -> Ways:
+def _of(source: Source, share: float | None, book: Book, today: datetime.date) -> Ways:
     if isinstance(source, CallsSource):
         return Ways((_by_hand(source, share),))
     try:
-        return _of_run(source, share, today)
+        return _of_run(source, share, book, today)
     except UsageError as fault:
         raise ConfigError(f"{source.place}: {fault}") from fault
 
@@ -126,7 +128,7 @@ def _by_hand(source: CallsSource, share: float | None) -> Way:
     )
 
 
-def _of_run(source: RunSource, share: float | None, today: datetime.date) -> Ways:
+def _of_run(source: RunSource, share: float | None, book: Book, today: datetime.date) -> Ways:
     journal = Journal.find(str(source.folder))
     run, budget, outcomes = journal.run(), journal.plan(), journal.outcomes()
     report = judge(run, outcomes, budget, today, journal.quote(budget))
@@ -137,16 +139,20 @@ def _of_run(source: RunSource, share: float | None, today: datetime.date) -> Way
         )
     served = services.of_run(report, outcomes, share)
     memory = {one.candidate.id: one.peak_memory_bytes for one in outcomes if isinstance(one, Measured)}
-    meeting = [one for one in served if one.meets]
-    refused = tuple(f"{one.name}: {one.lost}" for one in served if not one.meets)
     instance, cpu, cores = report.quote.instance, run.machine.cpu, run.machine.cores
+    paced = _paced(journal, served, instance, book)
+    unclear = {} if paced is None else {**paced.unclear, **paced.cannot}
+    meeting = [one for one in served if one.meets and one.id not in unclear]
+    refused = tuple(f"{one.name}: {one.lost or unclear[one.id]}" for one in served if one not in meeting)
     told = f"run {run.id}, {_timed(instance, cpu, cores)}"
+    if paced is not None:
+        told += "; its times are taken there by the proportion of the two processors' peak rates"
     found = [
         Way(
             one.name,
-            one.calls_s,
-            one.seen_s,
-            one.sure_s,
+            one.calls_s * pace,
+            None if one.seen_s is None else one.seen_s * pace,
+            None if one.sure_s is None else one.sure_s * pace,
             one.needs,
             one.seen,
             cores,
@@ -158,8 +164,22 @@ def _of_run(source: RunSource, share: float | None, today: datetime.date) -> Way
             one.batching,
         )
         for one in sorted(meeting, key=_plainness)
+        for pace in [1.0 if paced is None else paced.paces[one.id]]
     ]
     return Ways(undominated(found), refused)
+
+
+def _paced(journal: Journal, served: Sequence[Service], instance: str, book: Book) -> Paced | None:
+    """How fast candidates would be on a machine whose processor is of another maker than the one that was timed.
+
+    None where it may be the same, and where too little is known of the two: then they are taken to be alike.
+    """
+    run = journal.run()
+    offer = next(iter(book.of(instance)), None)
+    if offer is None or offer.vcpus is None or may_be(instance, run.machine.cpu):
+        return None
+    found = paces.elsewhere(run, journal.outcomes(), served, journal.folder, ()).at(offer, offer.vcpus)
+    return found if isinstance(found, Paced) else None
 
 
 def _timed(instance: str, cpu: str, cores: int) -> str:
