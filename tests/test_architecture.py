@@ -22,7 +22,7 @@ PARTS = (
 
 # Each layer may import the ones before it and its own; plug-ins have a rule of their own.
 LAYERS = (
-    {"errors", "units", "timings"},
+    {"errors", "units", "timings", "json_text"},
     {"records"},
     {"verdict"},
     {"measurements"},
@@ -225,6 +225,7 @@ MAY_LOAD_HEAVY = {
 FOUNDATION = {"errors", "units", "timings", "records", "verdict", "measurements", "stats"}
 # Ideas that several plug-ins of a kind need, and that know nothing of any of them.
 SHARED_BY_PLUGINS = {
+    "json_text",
     "book",
     "terms",
     "ownership",

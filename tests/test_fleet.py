@@ -413,7 +413,8 @@ def test_times_on_another_makers_processor_are_those_that_are_paced(
     found = ways.of_model(asked, BOOK, TODAY)
     assert [one.name for one in found.found] == ["the original on cpu"]
     assert any("what it does is not known" in words for words in found.refused)
-    assert found.found[0].mean_s == pytest.approx(2 * served_mean_s(original))
+    # The slowest calls are raised to what their p99 is for certain.
+    assert found.found[0].mean_s == pytest.approx(2 * served_mean_s(original), rel=1e-3)
     assert alike.name != "the original on cpu"
 
 

@@ -32,6 +32,7 @@ from costopt.records import Measured, Plan, Spec
 from costopt.reports import markdown, table
 from tests import factories
 from tests.factories import TODAY, measured, recipe
+from tests.plan_rows import best_of, usd
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -69,15 +70,7 @@ def ranking(asked: Asked = ASKED, places: tuple[Place, ...] = PLACES) -> Ranking
 
 
 def best(asked: Asked = ASKED, places: tuple[Place, ...] = PLACES) -> Row:
-    ranked = ranking(asked, places)
-    row = ranked.best(ranked.rows())
-    assert row is not None
-    return row
-
-
-def usd(row: Row) -> float:
-    assert row.bill is not None
-    return row.bill.usd
+    return best_of(ranking(asked, places))
 
 
 def at_rate(rate: float, asked: Asked = ASKED) -> Asked:

@@ -6,8 +6,9 @@ import pytest
 
 from costopt.planning import kinds
 from costopt.planning.places import Place
-from costopt.planning.ranking import Ranking, Row
-from tests.test_ranking import ASKED, CURVES, LARGE, SERVICES, XLARGE, at_rate, ranking, usd
+from costopt.planning.ranking import Ranking
+from tests.plan_rows import best_of, usd
+from tests.test_ranking import ASKED, CURVES, LARGE, SERVICES, XLARGE, at_rate, ranking
 
 ORIGINAL = SERVICES[0]
 GPU = Place(
@@ -17,15 +18,9 @@ GPU = Place(
 """A GPU on which the original takes a tenth of its time, and nothing else runs."""
 
 
-def rows_of(ranked: Ranking) -> tuple[Row, Row, tuple[Row, ...]]:
-    rows = ranked.rows()
-    choice = ranked.best(rows)
-    assert choice is not None
-    return choice, next(row for row in rows if row.place == GPU and row.service is ORIGINAL), rows
-
-
 def test_each_way_of_looking_names_the_best_machine_of_each_kind() -> None:
-    _, gpu, rows = rows_of(ranking(places=(LARGE, GPU)))
+    rows = ranking(places=(LARGE, GPU)).rows()
+    gpu = next(row for row in rows if row.place == GPU and row.service is ORIGINAL)
     month, never_idle, alone = kinds.sentences(rows)
     assert month == (
         "this traffic: CPU, $73.00 a month (aws/c7i.large with int8_static); GPU 5.00x (aws/g4dn.xlarge with the "
@@ -53,9 +48,7 @@ def test_a_machine_that_may_turn_out_cheaper_is_not_told_apart_from_the_choice()
     """At the slow end it takes more machines than the choice, at the fast end fewer."""
     near = replace(XLARGE, instance="aws/c7a.large", services=1, usd_per_hour=0.099)
     ranked = Ranking(SERVICES, (LARGE, near), at_rate(1200.0), CURVES)
-    rows = ranked.rows()
-    choice = ranked.best(rows)
-    assert choice is not None
+    rows, choice = ranked.rows(), best_of(ranked)
     (found,) = kinds.not_told_apart(ranked, choice, rows)
     assert found.row.place == near
     assert found.least_usd < usd(choice) < found.most_usd
@@ -64,9 +57,7 @@ def test_a_machine_that_may_turn_out_cheaper_is_not_told_apart_from_the_choice()
 
 def test_a_machine_that_is_dearer_even_at_its_fast_end_is_told_apart() -> None:
     ranked = ranking(ASKED, (LARGE, replace(XLARGE, usd_per_hour=9.0)))
-    rows = ranked.rows()
-    choice = ranked.best(rows)
-    assert choice is not None
+    rows, choice = ranked.rows(), best_of(ranked)
     assert kinds.not_told_apart(ranked, choice, rows) == ()
     assert kinds.in_words(()) == ""
 

@@ -17,6 +17,7 @@ from costopt.planning.traffic_file import Asked, Promise
 from costopt.records import Measured, Plan
 from tests import factories
 from tests.factories import TODAY, measured, recipe
+from tests.plan_rows import best_of, usd
 
 CALLS = 140
 """In each of five rounds: 700 calls, enough for a p99."""
@@ -48,15 +49,7 @@ def ranking(asked: Asked = ASKED, places: tuple[Place, ...] = PLACES) -> Ranking
 
 
 def best(asked: Asked = ASKED, places: tuple[Place, ...] = PLACES) -> Row:
-    ranked = ranking(asked, places)
-    row = ranked.best(ranked.rows())
-    assert row is not None
-    return row
-
-
-def usd(row: Row) -> float:
-    assert row.bill is not None
-    return row.bill.usd
+    return best_of(ranking(asked, places))
 
 
 def at_rate(rate: float) -> Asked:

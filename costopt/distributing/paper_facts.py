@@ -1,14 +1,12 @@
 """A plan on paper as JSON, for other programs. Fields may be added, never renamed; `schema` counts versions."""
 
 import datetime
-import json
-import math
-from collections.abc import Mapping
 
 from costopt.distributing import big_or_small, paper_words, spreading, wins
 from costopt.distributing.networks import Link
 from costopt.distributing.paper import Fleet, Million, Paper, PaperRow, at_traffic, saturated
 from costopt.distributing.paper_asked import PaperAsked
+from costopt.json_text import json_text
 from costopt.planning.places import BAND
 
 PAPER_SCHEMA = 1
@@ -18,7 +16,7 @@ Facts = dict[str, object]
 
 def written(paper: Paper, today: datetime.date) -> str:
     """The whole plan as one JSON object, indented, keys in a fixed order; what is not known or not finite is null."""
-    return json.dumps(_finite(facts(paper, today)), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    return json_text(facts(paper, today))
 
 
 def facts(paper: Paper, today: datetime.date) -> Facts:
@@ -139,11 +137,3 @@ def _million(found: Million | None) -> Facts | None:
 
 def _ms(seconds: float | None) -> float | None:
     return None if seconds is None else 1e3 * seconds
-
-
-def _finite(value: object) -> object:
-    if isinstance(value, Mapping):
-        return {key: _finite(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,10 +1,10 @@
 """Training on paper as a person reads it, and as JSON."""
 
-import json
 import math
 
 from costopt import units
 from costopt.distributing.training_plan import TrainingAsked, TrainingRow, usd_per_billion_tokens
+from costopt.json_text import json_text
 from costopt.planning.places import BAND
 from costopt.sheets import UNKNOWN_CELL, Cell, Column, Grid, Paragraph, Sheet, one_line, pair
 
@@ -122,7 +122,7 @@ def written(asked: TrainingAsked, rows: tuple[TrainingRow, ...]) -> str:
         },
         "rows": [_facts(asked, row) for row in rows],
     }
-    return json.dumps(told, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    return json_text(told)
 
 
 def _facts(asked: TrainingAsked, row: TrainingRow) -> Facts:

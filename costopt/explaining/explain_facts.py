@@ -1,10 +1,8 @@
 """An explanation as JSON, for other programs. Fields may be added, never renamed; `schema` counts versions."""
 
-import json
-import math
-
 from costopt.explaining.explanation import Explanation
 from costopt.explaining.lines import Line
+from costopt.json_text import json_text
 
 EXPLANATION_SCHEMA = 1
 
@@ -13,7 +11,7 @@ Facts = dict[str, object]
 
 def written(found: Explanation) -> str:
     """The whole as one JSON object, indented, keys in a fixed order; what is not known or not finite is null."""
-    return json.dumps(facts(found), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    return json_text(facts(found))
 
 
 def facts(found: Explanation) -> Facts:
@@ -38,15 +36,11 @@ def _line(line: Line) -> Facts:
         "name": line.name,
         "formula": line.formula,
         "filled": line.filled,
-        "value": _finite(line.value),
+        "value": line.value,
         "unit": line.unit,
-        "low": _finite(line.low),
-        "high": _finite(line.high),
+        "low": line.low,
+        "high": line.high,
         "label": line.label,
         "source": line.source,
         "words": line.words,
     }
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None

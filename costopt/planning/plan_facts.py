@@ -1,10 +1,8 @@
 """A plan as JSON, for other programs. Fields may be added, never renamed; `schema` counts versions."""
 
-import json
-import math
-from collections.abc import Mapping
 from dataclasses import asdict
 
+from costopt.json_text import json_text
 from costopt.planning.answer import Compressing, Planned
 from costopt.planning.flips import AccuracyFlip, PriceFlip, TrafficFlip
 from costopt.planning.ranking import Row
@@ -20,7 +18,7 @@ Facts = dict[str, object]
 
 def written(planned: Planned) -> str:
     """The whole plan as one JSON object, indented, keys in a fixed order; what is not known or not finite is null."""
-    return json.dumps(_finite(facts(planned)), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    return json_text(facts(planned))
 
 
 def facts(planned: Planned) -> Facts:
@@ -168,11 +166,3 @@ def _price(flip: PriceFlip) -> Facts:
 def _accuracy(flip: AccuracyFlip) -> Facts:
     pair = None if flip.row is None else _pair(flip.row)
     return {"limit": flip.limit, "looser": flip.looser, "to": pair}
-
-
-def _finite(value: object) -> object:
-    if isinstance(value, Mapping):
-        return {key: _finite(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -5,14 +5,12 @@ listed. Both are strict JSON: what is not known, and what is not finite (the upp
 single round), is null.
 """
 
-import json
-import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from costopt import layer_sheet
 from costopt.benching import bench_facts
 from costopt.benching.measurements import BenchReport, SensitivityReport
+from costopt.json_text import json_text
 from costopt.records import Energy, Recipe, Run
 from costopt.reports import AnyReport, Render
 from costopt.verdict import REPORT_SCHEMA, Bought, Drop, Interval, Latency, Percentile, Quote, Report, Row, Usd
@@ -26,7 +24,7 @@ class Json(Render):
 
     def __call__(self, report: AnyReport, width: int = 100, colour: bool = False) -> str:  # noqa: ARG002
         """The report as one JSON object; there is neither width nor colour here."""
-        return json.dumps(_finite(_facts(report)), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+        return json_text(_facts(report))
 
 
 def _facts(report: AnyReport) -> Json_:
@@ -196,14 +194,3 @@ def _origin(run: Run) -> Json_:
         "seed": run.seed,
         "created": run.created,
     }
-
-
-def _finite(value: object) -> object:
-    """The same with null for every number that JSON has no word for."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
-    return value

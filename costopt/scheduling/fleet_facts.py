@@ -1,7 +1,6 @@
 """A fleet as JSON, for other programs. Fields may be added, never renamed; `schema` counts versions."""
 
-import json
-
+from costopt.json_text import json_text
 from costopt.scheduling.filling import BLOCK_BYTES
 from costopt.scheduling.fleet_records import Packed, Served
 from costopt.scheduling.layout import Group, replicas, weight
@@ -13,7 +12,7 @@ Facts = dict[str, object]
 
 def written(packed: Packed) -> str:
     """The whole fleet as one JSON object, indented, keys in a fixed order."""
-    return json.dumps(facts(packed), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    return json_text(facts(packed))
 
 
 def facts(packed: Packed) -> Facts:
