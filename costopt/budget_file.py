@@ -203,7 +203,7 @@ Text = Annotated[str, Field(min_length=1)]
 Milliseconds = Annotated[float, *_positive(units.parse_ms, 5, "5ms")]
 Megabytes = Annotated[float, *_positive(units.parse_megabytes, 1, "900 kB")]
 Seconds = Annotated[float, *_positive(units.parse_seconds, 600, "10m")]
-Usd = Annotated[float, *_positive(units.parse_usd, 0.05, "$0.05")]
+Usd = Annotated[float, *_positive(units.parse_usd, 0.05, "$0.05"), Field(le=1e12)]
 Share = Annotated[
     float,
     BeforeValidator(units.parse_share),

@@ -63,7 +63,8 @@ class Demand:
 
 def constant(mean_per_s: float, peak_to_mean: float) -> Demand:
     """A mean rate, and how far the busiest time lies above it."""
-    return Demand(mean_per_s, mean_per_s * peak_to_mean, "requests_per_second times peak_to_mean")
+    told = "requests_per_second times peak_to_mean" if peak_to_mean > 1 else "taken as constant: no peak_to_mean"
+    return Demand(mean_per_s, mean_per_s * peak_to_mean, told)
 
 
 def hourly(values: Sequence[float], mean_per_s: float | None) -> Demand:

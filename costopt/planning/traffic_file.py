@@ -230,10 +230,12 @@ def _load_balancer(file: TrafficFile, source: Located) -> LoadBalancer | None:
     if given is None:
         return None
     through = given.bytes_per_request
+    if through is None and file.data is not None:
+        through = file.data.request_bytes + file.data.response_bytes
     if through is None and file.egress is not None:
         through = file.egress.bytes_per_response
     if through is None and given.usd_per_gb:
-        words = "is missing: how many bytes of a request go through it, both ways? (or give `egress`)"
+        words = "is missing: how many bytes of a request go through it, both ways? (or give `data`)"
         raise source.error(("load_balancer", "bytes_per_request"), words)
     return LoadBalancer(given.usd_per_hour, given.usd_per_gb, through or 0.0)
 

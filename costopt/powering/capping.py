@@ -65,7 +65,7 @@ def _owners(cap: PowerCap, choice: Row, rest_usd: float, power: Power) -> Cappin
     saved = cap.best_saved * min(1.0, cap.max_w / max_w)  # of the whole machine
     worth = power_caps.worth(busy * rest_usd, at_work_usd, saved, cap.best_slowdown)
     loads = _loads(choice, cap.best_slowdown)
-    return Capping(cap, worth, *loads, (power_caps.advice(cap), _worth(worth, *loads)))
+    return Capping(cap, worth, *loads, (power_caps.advice(cap), _worth(worth, *loads), power_caps.CLOCKS))
 
 
 def _usd_per_watt(found: Footprint) -> float:

@@ -99,6 +99,14 @@ def advice(cap: PowerCap) -> str:
     )
 
 
+CLOCKS = (
+    "where a GPU draws far less than its limit a cap never binds (an H200 that decodes, 137 to 300 of 700 W): there a "
+    "locked clock saved up to 32 % of the energy (arXiv:2605.11999, 2026-05); what that costs in time, measure on yours"
+)
+"""Advice for work that waits for memory more than it computes. The paper's figures, read 2026-08; the slowdown that
+goes with them was not among what was read."""
+
+
 @functools.cache
 def read(path: Path = CSV) -> tuple[PowerCap, ...]:
     """The rows of the table. Raises ValueError for one that breaks the rules, naming it."""
